@@ -1,0 +1,82 @@
+"""Throughline: videos in, finished work out. `create_app()` puts the house together."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the command and gunicorn's parent import `app.settings` only, and must start at once
+    from app.engine import Verdict
+    from app.settings import Settings
+    from app.web import Throughline
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def create_app(settings: Settings | None = None) -> Throughline:
+    """Build the application: settings, extensions, engine, rooms, error pages, in that order."""
+    from app import extensions, log, ui, web
+    from app.settings import Settings
+
+    settings = settings or Settings.from_environment()
+    log.configure(settings)
+    app = web.Throughline("app", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
+    app.settings = settings
+    extensions.init_app(app, settings)
+    web.init_app(app)
+    ui.init_app(app)
+    _choose_adapters(app)
+    _start_engine(app)
+    _open_rooms(app)
+    importlib.import_module(settings.workflows)
+    return app
+
+
+def _choose_adapters(app: Throughline) -> None:
+    from app.adapters import ADAPTERS
+
+    for name in ADAPTERS:
+        module = importlib.import_module(f"app.adapters.{name}")
+        app.extensions[f"throughline.{name}"] = module.from_settings(app.settings)
+
+
+def _start_engine(app: Throughline) -> None:
+    from app import engine, live
+    from app.db import db
+
+    settings = app.settings
+    with app.app_context():
+        ports = engine.Ports(
+            engine=db.engine,
+            session=db.session,  # type: ignore[arg-type]  # its sessions are a subclass
+            app_context=app.app_context,
+            classify=_classify,
+            publish=lambda topics: live.publisher(app)(topics),  # noqa: PLW0108  (made when the rooms open)
+            redis_url=settings.redis_url,
+            namespace=settings.redis_namespace,
+            lease_seconds=settings.lease_seconds,
+            run_threads=settings.run_threads,
+            step_threads=settings.step_threads,
+        )
+    engine.start(ports)
+
+
+def _classify(error: Exception) -> Verdict:
+    """Tell the engine whether trying again can help: errors of the product carry that themselves."""
+    from app.engine import Verdict
+    from app.errors import AppError, Busy, Invalid, NotFound, Permanent, Transient
+
+    if isinstance(error, Transient):
+        return Verdict(True, error.retry_after, error.code, error.message, is_deferral=isinstance(error, Busy))
+    if isinstance(error, AppError):
+        return Verdict(not isinstance(error, Permanent | Invalid | NotFound), None, error.code, error.message)
+    return Verdict(True, is_foreseen=False)
+
+
+def _open_rooms(app: Throughline) -> None:
+    from app import health
+
+    health.register(app)
+    for room in ("live", "accounts", "videos", "runs", "home"):
+        importlib.import_module(f"app.{room}.routes").register(app)

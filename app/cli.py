@@ -1,0 +1,194 @@
+"""The `throughline` command. `up` runs everything on one machine; the rest runs the parts alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from app.embedded.errors import CannotStart
+from app.embedded.folder import DataFolder
+from app.settings import Settings, SettingsError, data_folder, environment, load_env_file
+
+if TYPE_CHECKING:
+    from app.web import Throughline
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Run Throughline: upload a talk, watch every step live, read and search what was said.
+
+    Settings come from the environment and from a file `.env` in the current folder; `.env.example` lists them all.
+    """
+
+
+def main() -> None:
+    """Run the command; what cannot work is said in a sentence, not in a traceback."""
+    try:
+        load_env_file(Path(".env"))
+        cli()
+    except (CannotStart, SettingsError) as error:
+        click.echo(f"throughline: {error}", err=True)
+        sys.exit(1)
+
+
+@cli.command()
+def up() -> None:
+    """Start everything on this machine, and print where it is and how to sign in."""
+    from app.embedded.up import Up
+
+    Up(say=_say, data_dir=data_folder()).run()
+
+
+@cli.command()
+def web() -> None:
+    """Run the web server alone (HOST, PORT, WEB_PROCESSES)."""
+    _become("-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), "wsgi:app")
+
+
+@cli.command()
+def worker() -> None:
+    """Run one worker, which executes workflows. Start as many as you like, on any machine."""
+    _become("-m", "jobs.worker")
+
+
+@cli.command()
+def upkeep() -> None:
+    """Run upkeep, the engine's timekeeping. One is enough; more do no harm."""
+    _become("-m", "jobs.upkeep")
+
+
+@cli.command()
+@click.option("--quiet", is_flag=True, help="Say nothing when there is nothing to do.")
+def migrate(*, quiet: bool) -> None:
+    """Bring the database up to date."""
+    from app import schema
+
+    app = _app()
+    with app.app_context():
+        done = schema.upgrade()
+    if done or not quiet:
+        click.echo(done or "The database is up to date.")
+
+
+@cli.command()
+def check() -> None:
+    """Look at every part; each line is ok, or the sentence that mends it."""
+    from app import health
+
+    app = _app()
+    with app.app_context():
+        found = health.self_test()
+    for one in found:
+        click.echo(f"{'ok  ' if one.is_ok else 'FAIL'}  {one.name:<12} {one.sentence}")
+    sys.exit(0 if all(one.is_ok for one in found) else 1)
+
+
+@cli.group()
+def key() -> None:
+    """Make API keys."""
+
+
+@key.command("create")
+@click.argument("email")
+def key_create(email: str) -> None:
+    """Make an API key for EMAIL (and the person, when new); print the key alone."""
+    from app.accounts import service
+    from app.db import db
+    from app.errors import AppError
+
+    with _app().app_context():
+        try:
+            made = service.create_key(email)
+            db.session.commit()
+        except AppError as error:
+            raise CannotStart(error.message) from error
+    click.echo(made)
+
+
+@cli.command()
+@click.argument("email")
+@click.argument("video_ids", nargs=-1, metavar="[VIDEO_ID]...")
+@click.option("--force", is_flag=True, help="Also videos that have vectors of the model set now.")
+def reprocess(email: str, video_ids: tuple[str, ...], *, force: bool) -> None:
+    """Embed EMAIL's videos again: those named, or all. Search serves the old vectors until the new are complete."""
+    from app.accounts import queries as accounts
+    from app.db import db
+    from app.errors import AppError, NotFound
+    from app.lib.text import pluralise
+    from app.videos import queries, service
+
+    with _app().app_context():
+        person = accounts.find_by_email(email)
+        if person is None:
+            raise CannotStart(f"There is no person with the address {email}. Look it up on the people page.")
+        try:
+            chosen = [queries.get_for(person, video_id).id for video_id in video_ids]
+            service.request_reprocess(person.id, chosen, force=force)
+            db.session.commit()
+        except NotFound as error:
+            raise CannotStart(f"{email} has no video of that id. Nothing was asked for.") from error
+        except AppError as error:
+            raise CannotStart(error.message) from error
+    click.echo(
+        f"Asked for: {pluralise(len(chosen), 'video') if chosen else 'all videos'} of {email}. A worker does it."
+    )
+
+
+@cli.command("sign-in-link", hidden=True)
+def sign_in_link() -> None:
+    """Print a one-time sign-in link for the administrator."""
+    from app.accounts import service
+    from app.db import db
+
+    with _app().app_context():
+        link = service.administrator_link()
+        db.session.commit()
+    click.echo(link)
+
+
+def _say(sentence: str) -> None:
+    click.echo(sentence)
+    sys.stdout.flush()
+
+
+def _running_environment() -> dict[str, str]:
+    """Return our environment, with what `throughline up` on the same data folder chose for what is not set.
+
+    Raises:
+        CannotStart: no database is configured and nothing runs on the data folder.
+    """
+    plain = environment({})
+    if Settings.has_database(plain):
+        return plain
+    folder = DataFolder(data_folder())
+    running = folder.read_running().get("environment", {}) if folder.is_locked() else {}
+    if "DATABASE_URL" not in running:
+        raise CannotStart(
+            f"DATABASE_URL is not set, and no Throughline is running on {folder.path}. "
+            "Start it with `throughline up`, or set DATABASE_URL (and THROUGHLINE_DATA, if it is another folder)."
+        )
+    return environment(running)
+
+
+def _app() -> Throughline:
+    from app import create_app
+
+    return create_app(Settings.from_environment(_running_environment()))
+
+
+def _become(*arguments: str) -> NoReturn:
+    """Replace this process by a program of ours, so that signals reach it directly."""
+    found = _running_environment()
+    Settings.from_environment(found)  # a wrong setting is a sentence here, not a traceback there
+    os.chdir(ROOT)
+    os.execve(sys.executable, [sys.executable, *arguments], found)  # noqa: S606  (our own program)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Small helpers, one idea per file; they know nothing of the product."""

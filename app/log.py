@@ -1,0 +1,56 @@
+"""Structured logs: `log.info("step.failed", run_id=..., step=...)`, one JSON line each in production."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, cast
+
+import structlog
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+Log = structlog.typing.FilteringBoundLogger
+
+SECRET_WORDS = ("password", "secret", "token", "api_key", "authorization", "cookie", "code")
+
+
+def get(name: str) -> Log:
+    """Return the logger of one module; bound context (run_id, step) is added by whoever set it."""
+    return cast("Log", structlog.get_logger(name))
+
+
+def configure(settings: Settings) -> None:
+    """Set up structlog and the standard library's logging once for this process."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _hide_secrets,
+        structlog.processors.format_exc_info,
+    ]
+    last: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    structlog.configure(
+        processors=[*shared, last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", force=True
+    )
+
+
+def _hide_secrets(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    for key in event:
+        if any(word in key.lower() for word in SECRET_WORDS) and not isinstance(event[key], int):
+            event[key] = "[hidden]"
+    return event

@@ -1,0 +1,313 @@
+"""Every setting of the product: one frozen object, read once from the environment.
+
+Nothing else reads the environment. A secret `X` may also come from the file named in `X_FILE`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+GIB = 1024**3
+DEVELOPMENT_SECRET = "development-only-secret-key"  # noqa: S105  (refused in production)
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message names it and says what it should be."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One model server for one capability. `api_key` is never shown or logged."""
+
+    base_url: str
+    api_key: str = field(repr=False)
+    model: str
+    is_sandbox: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, with the defaults of a development machine."""
+
+    environment: str = "development"  # development | production | test
+    secret_key: str = field(default=DEVELOPMENT_SECRET, repr=False)
+    data_dir: Path = Path("data")
+    host: str = "127.0.0.1"
+    port: int = 5000
+    web_processes: int = 2  # gunicorn workers
+    public_url: str = "http://127.0.0.1:5000"
+    trusted_proxies: int = 0  # how many proxies in front set X-Forwarded-*; 0: none is believed
+
+    database_url: str = ""
+    redis_url: str = ""
+    redis_namespace: str = "throughline"  # prefixes every key and channel of ours
+    workflows: str = "jobs"  # the module that create_app imports for its workflows
+
+    log_level: str = "info"
+    log_format: str = "console"  # console | json
+
+    signup: str = "open"  # open | domains | invite
+    allowed_email_domains: tuple[str, ...] = ()
+    admin_emails: tuple[str, ...] = ()
+    session_days: int = 30
+    rate_limits_enabled: bool = True
+
+    resend_api_key: str = field(default="", repr=False)
+    resend_api_url: str = ""
+    mail_from: str = "Throughline <no-reply@localhost>"
+
+    transcription: Provider = Provider("", "", "gpt-transcribe")
+    embeddings: Provider = Provider("", "", "text-embedding-3-small")
+    model_calls_at_once: int = 16  # of one provider and capability, over all processes
+    model_calls_a_minute: int = 500
+    transcription_timestamps: str = "auto"  # auto | yes | no: does the provider return word times?
+    sandbox_port: int = 0
+
+    max_upload_bytes: int = 2 * GIB
+    max_uploads_at_once: int = 5
+    max_duration_seconds: int = 6 * 3600
+    storage_quota_bytes: int = 50 * GIB
+    media_memory_bytes: int = 2 * GIB
+    media_timeout_seconds: int = 1800
+
+    audio_price_microusd_per_minute: int = 6_000
+    embedding_price_microusd_per_1k_tokens: int = 100
+    budget_person_microusd: int = 50_000_000  # a month; $50 is about 138 hours of transcription
+    budget_instance_microusd: int = 500_000_000  # a month, everybody together
+
+    lease_seconds: float = 30.0
+    run_threads: int = 16
+    step_threads: int = 48
+
+    @property
+    def is_production(self) -> bool:
+        """Tell whether this is a production instance (secure cookies, no development pages)."""
+        return self.environment == "production"
+
+    @property
+    def has_secure_cookies(self) -> bool:
+        """Tell whether cookies carry Secure: whenever people reach the site over https."""
+        return urlsplit(self.public_url).scheme == "https"
+
+    @property
+    def is_sandboxed(self) -> bool:
+        """Tell whether any capability is served by the sandbox (then every page says so)."""
+        return self.transcription.is_sandbox or self.embeddings.is_sandbox
+
+    def but(self, **changes: object) -> Self:
+        """Return a copy with some fields changed (tests, `throughline up`)."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings.
+
+        Raises:
+            SettingsError: a value cannot be used; the message names the variable and what it should be.
+        """
+        env = _Environment(os.environ if environ is None else environ)
+        host, port = env.text("HOST", cls.host), env.number("PORT", cls.port, 1, 65535)
+        settings = cls(
+            environment=env.choice("THROUGHLINE_ENV", ("development", "production", "test")),
+            secret_key=env.secret("SECRET_KEY", DEVELOPMENT_SECRET),
+            data_dir=data_folder(env.values),
+            host=host,
+            port=port,
+            web_processes=env.number("WEB_PROCESSES", cls.web_processes, 1, 64),
+            public_url=env.text("PUBLIC_URL", f"http://{_own_name(host)}:{port}").rstrip("/"),
+            trusted_proxies=env.number("TRUSTED_PROXIES", 0, 0, 10),
+            database_url=env.secret("DATABASE_URL", ""),
+            redis_url=env.secret("REDIS_URL", ""),
+            redis_namespace=env.text("REDIS_NAMESPACE", cls.redis_namespace),
+            log_level=env.choice("LOG_LEVEL", ("info", "debug", "warning", "error")),
+            log_format=env.choice("LOG_FORMAT", ("console", "json")),
+            signup=env.choice("SIGNUP", ("open", "domains", "invite")),
+            allowed_email_domains=env.words("ALLOWED_EMAIL_DOMAINS"),
+            admin_emails=env.words("ADMIN_EMAILS"),
+            session_days=env.number("SESSION_DAYS", cls.session_days, 1, 365),
+            rate_limits_enabled=env.flag("RATE_LIMITS", default=True),
+            resend_api_key=env.secret("RESEND_API_KEY", ""),
+            resend_api_url=env.text("RESEND_API_URL", ""),
+            mail_from=env.text("MAIL_FROM", cls.mail_from),
+            transcription=_provider(env, "TRANSCRIPTION", cls.transcription.model, "sandbox-transcribe"),
+            embeddings=_provider(env, "EMBEDDING", cls.embeddings.model, "sandbox-embed"),
+            transcription_timestamps=env.choice("TRANSCRIPTION_TIMESTAMPS", ("auto", "yes", "no")),
+            sandbox_port=env.number("SANDBOX_PORT", 0, 0, 65535),
+            **_limits(env),
+            audio_price_microusd_per_minute=env.number("AUDIO_PRICE_MICROUSD_PER_MINUTE", 6_000, 0, 1 << 40),
+            embedding_price_microusd_per_1k_tokens=env.number(
+                "EMBEDDING_PRICE_MICROUSD_PER_1K_TOKENS", 100, 0, 1 << 40
+            ),
+            budget_person_microusd=env.number("BUDGET_PERSON_MICROUSD", cls.budget_person_microusd, 0, 1 << 50),
+            budget_instance_microusd=env.number("BUDGET_INSTANCE_MICROUSD", cls.budget_instance_microusd, 0, 1 << 50),
+            lease_seconds=float(env.number("LEASE_SECONDS", 30, 1, 3600)),
+            run_threads=env.number("RUN_THREADS", cls.run_threads, 1, 256),
+            step_threads=env.number("STEP_THREADS", cls.step_threads, 1, 1024),
+        )
+        settings.check()
+        return settings
+
+    @staticmethod
+    def has_database(environ: Mapping[str, str]) -> bool:
+        """Tell whether a database is configured."""
+        return bool(_Environment(environ).secret("DATABASE_URL", ""))
+
+    def check(self) -> None:
+        """Refuse what cannot work together.
+
+        Raises:
+            SettingsError: production with development defaults, or a public address that is none.
+        """
+        parts = urlsplit(self.public_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(f"PUBLIC_URL must look like https://example.org, not {self.public_url!r}.")
+        if self.signup == "domains" and not self.allowed_email_domains:
+            raise SettingsError("SIGNUP=domains needs ALLOWED_EMAIL_DOMAINS, for example example.org,example.com.")
+        if not self.is_production:
+            return
+        if self.secret_key == DEVELOPMENT_SECRET or len(self.secret_key) < 32:  # noqa: PLR2004
+            raise SettingsError(
+                "SECRET_KEY must be set to at least 32 random characters in production, "
+                "for example by `openssl rand -base64 48`."
+            )
+        if not self.resend_api_key:
+            raise SettingsError("RESEND_API_KEY must be set in production: without mail nobody can sign in.")
+
+
+def data_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the data folder: THROUGHLINE_DATA, or a default that fits the account."""
+    named = (os.environ if environ is None else environ).get("THROUGHLINE_DATA", "").strip()
+    if named:
+        return Path(named).expanduser().absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/throughline")  # an unprivileged account must reach it; /root is closed to others
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "throughline"
+
+
+def _own_name(host: str) -> str:
+    is_any = host in ("0.0.0.0", "::")  # noqa: S104  (compared, not bound)
+    return "127.0.0.1" if is_any else host
+
+
+def environment(defaults: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a child process: ours, plus `defaults` for what is unset or blank.
+
+    A secret counts as set when its `X_FILE` is, and the other way round.
+    """
+    found = dict(os.environ)
+    for name, value in defaults.items():
+        twin = name.removesuffix("_FILE") if name.endswith("_FILE") else f"{name}_FILE"
+        if not found.get(name, "").strip() and not found.get(twin, "").strip():
+            found[name] = value
+    return found
+
+
+def load_env_file(path: Path) -> None:
+    """Read `NAME=value` lines from `path`, when it exists, for what the environment does not set.
+
+    Blank lines and lines that begin with `#` are skipped; a value may stand in quotes.
+
+    Raises:
+        SettingsError: a line is neither; the message gives its number.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The settings file {path} cannot be read: {error}.") from error
+    for number, raw in enumerate(lines, 1):
+        line = raw.strip().removeprefix("export ")
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise SettingsError(f"Line {number} of {path} must look like NAME=value.")
+        value = value.strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        os.environ.setdefault(name.strip(), value)
+
+
+def _limits(env: _Environment) -> dict[str, Any]:
+    """Return what one person, one file and one model provider may take."""
+    plain = Settings()
+    return {
+        "model_calls_at_once": env.number("MODEL_CALLS_AT_ONCE", plain.model_calls_at_once, 1, 10_000),
+        "model_calls_a_minute": env.number("MODEL_CALLS_A_MINUTE", plain.model_calls_a_minute, 1, 1_000_000),
+        "max_upload_bytes": env.number("MAX_UPLOAD_BYTES", plain.max_upload_bytes, 1024, 1 << 44),
+        "max_uploads_at_once": env.number("MAX_UPLOADS_AT_ONCE", plain.max_uploads_at_once, 1, 100),
+        "max_duration_seconds": env.number("MAX_DURATION_SECONDS", plain.max_duration_seconds, 1, 1 << 20),
+        "storage_quota_bytes": env.number("STORAGE_QUOTA_BYTES", plain.storage_quota_bytes, 0, 1 << 50),
+        "media_memory_bytes": env.number("MEDIA_MEMORY_BYTES", plain.media_memory_bytes, 1 << 27, 1 << 40),
+        "media_timeout_seconds": env.number("MEDIA_TIMEOUT_SECONDS", plain.media_timeout_seconds, 1, 86400),
+    }
+
+
+SANDBOX_FAMILY = ("sandbox-", "text-only", "fault-")
+
+
+def _provider(env: _Environment, capability: str, model: str, sandbox_model: str) -> Provider:
+    base_url = (
+        env.text(f"{capability}_BASE_URL", "") or env.text("OPENAI_BASE_URL", "") or env.text("OPENAI_API_URL", "")
+    )
+    is_sandbox = env.flag(f"{capability}_SANDBOX", default=env.flag("SANDBOX", default=False))
+    model = env.text(f"{capability}_MODEL", sandbox_model if is_sandbox else model)
+    if is_sandbox and not model.startswith(SANDBOX_FAMILY):
+        model = sandbox_model  # what the sandbox made must never pass for a real model's work
+    return Provider(
+        base_url=base_url.rstrip("/"),
+        api_key=env.secret(f"{capability}_API_KEY", "") or env.secret("OPENAI_API_KEY", ""),
+        model=model,
+        is_sandbox=is_sandbox,
+    )
+
+
+@dataclass(frozen=True)
+class _Environment:
+    """Typed reads of the environment whose errors name the variable."""
+
+    values: Mapping[str, str]
+
+    def text(self, name: str, default: str) -> str:
+        return self.values.get(name, "").strip() or default
+
+    def secret(self, name: str, default: str) -> str:
+        path = self.values.get(f"{name}_FILE", "").strip()
+        if not path:
+            return self.text(name, default)
+        try:
+            return Path(path).read_text(encoding="utf-8").strip() or default
+        except OSError as error:
+            raise SettingsError(f"{name}_FILE names {path}, which cannot be read: {error.strerror}.") from error
+
+    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
+        value = self.text(name, allowed[0]).lower()
+        if value not in allowed:
+            raise SettingsError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+        return value
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        value = self.text(name, str(default))
+        try:
+            number = int(value)
+        except ValueError:
+            raise SettingsError(f"{name} must be a whole number, not {value!r}.") from None
+        if not low <= number <= high:
+            raise SettingsError(f"{name} must be between {low} and {high}, not {number}.")
+        return number
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        return (
+            self.choice(name, ("1", "0", "true", "false", "on", "off", "yes", "no")) in ("1", "true", "on", "yes")
+            if self.text(name, "")
+            else default
+        )
+
+    def words(self, name: str) -> tuple[str, ...]:
+        return tuple(word.strip().lower() for word in self.text(name, "").split(",") if word.strip())
