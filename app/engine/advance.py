@@ -1,0 +1,208 @@
+"""Advancing a claimed run: execute its body until it parks or ends, then write which of the two it was."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import psycopg
+import sqlalchemy as sa
+
+from app.engine import codec, current, endings, hooks, memory, sending, store, store_admission
+from app.engine.endings import Ended, Ending
+from app.engine.errors import Cancelled, GiveBack, Interrupt, LostLease, Park, RetryAfter, StepError
+from app.engine.execution import Context, Execution, backoff, load
+from app.engine.registry import registry
+from app.engine.runtime import Verdict, logger, runtime
+from app.engine.steps import Step
+from app.engine.store import Claimed
+
+DATABASE_IS_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.OperationalError, sa.exc.InterfaceError)
+_turns = itertools.count(1)
+Watch = Callable[[Execution], None]
+
+
+@dataclass(frozen=True)
+class _Leaving:
+    """The body has been left, to go on at `due_at` (None: at once, elsewhere)."""
+
+    due_at: datetime | None
+    failed: bool = False
+
+
+def claim_batch(worker: str, limit: int) -> list[tuple[Claimed, float]]:
+    """Claim up to `limit` due runs: those with limits get the first half, so that neither kind starves the other.
+
+    Of a single one, each kind has its turn.
+    """
+    state = runtime()
+    names, lease = registry.names(), state.ports.lease_seconds
+    claimed_at = time.monotonic()
+    with state.pool.connection() as connection:
+        share = (limit + next(_turns) % 2) // 2
+        wanted = store_admission.candidates(connection, names, share) if share else []
+        found = store_admission.admit(connection, wanted, worker=worker, lease=lease) if wanted else []
+        found += store.claim(connection, worker=worker, lease=lease, workflows=names, limit=limit - len(found))
+        is_more = bool(wanted) or not share
+        while is_more and len(found) < limit:
+            wanted = store_admission.candidates(connection, names, limit - len(found))
+            more = store_admission.admit(connection, wanted, worker=worker, lease=lease) if wanted else []
+            found += more
+            is_more = bool(more)
+    return [(run, claimed_at) for run in found]
+
+
+def claim_one(worker: str, run_id: UUID) -> tuple[Claimed, float] | None:
+    """Claim this run if it is due and fits its limits."""
+    state = runtime()
+    lease, claimed_at = state.ports.lease_seconds, time.monotonic()
+    with state.pool.connection() as connection:
+        found = store.claim_these(connection, [run_id], worker=worker, lease=lease)
+        if not found:
+            wanted = store_admission.candidates_among(connection, [run_id])
+            found = store_admission.admit(connection, wanted, worker=worker, lease=lease) if wanted else []
+    return (found[0], claimed_at) if found else None
+
+
+def advance(run: Claimed, claimed_at: float, *, watch: Watch | None = None) -> str:
+    """Advance a claimed run until it parks or ends.
+
+    Returns:
+        completed, failed, cancelled, waiting or queued; or `lost` when it is another worker's by now, or the
+        database is away (its lease then expires, and it is rescued).
+    """
+    state = runtime()
+    state.announce(sending.topics(run.id, run.subject, run.owner_id))
+    try:
+        while True:
+            execution = load(run, registry.by_name[run.workflow], claimed_at=claimed_at)
+            if watch is not None:
+                watch(execution)
+            status = _pass(execution)
+            if status != "again":
+                return status
+            claimed_at = execution.lease.renewed_at
+    except LostLease:
+        logger.warning("run.lost", run_id=str(run.id))
+    except DATABASE_IS_AWAY as error:
+        logger.warning("run.database_away", run_id=str(run.id), error=type(error).__name__)
+    return "lost"
+
+
+def give_back(run: Claimed) -> None:
+    """Put a claimed run back into the queue, as far as it is still this worker's."""
+    with runtime().pool.connection() as connection, connection.transaction():
+        is_done = store.requeue(connection, run, progress=None)
+        promoted = store_admission.promote(connection, run.flows) if is_done else []
+    _announce(run, promoted)
+
+
+def _pass(execution: Execution) -> str:
+    """Execute the body once and write what came of it; `again` when something woke the run before it could park."""
+    result = _execute(execution)
+    if isinstance(result, Ending):
+        return _end(execution, result)
+    return _leave(execution, result)
+
+
+def _execute(execution: Execution) -> Ending | _Leaving:
+    context = Context(execution)
+    step = Step(execution)
+    try:
+        execution.check()
+        with current.executing(execution), current.within(step), runtime().ports.app_context():
+            output = hooks.body_of(execution)(context, step)
+        if step.interrupt is not None:
+            raise step.interrupt  # noqa: TRY301  (the body swallowed it)
+        return Ending("completed", output=codec.dump_result(output, "The workflow's result"))
+    except Park as park:
+        return _Leaving(park.due_at)
+    except GiveBack:
+        return _Leaving(None)
+    except Cancelled:
+        return Ending("cancelled", reason=None)
+    except Interrupt:
+        raise
+    except DATABASE_IS_AWAY:
+        raise
+    except Exception as error:  # noqa: BLE001  (the step wall, for errors outside any step)
+        return _judge_body(execution, error)
+
+
+def _judge_body(execution: Execution, error: Exception) -> Ending | _Leaving:
+    """An escaped StepError fails the run; any other error tries the body again, with a count of its own."""
+    if isinstance(error, StepError):
+        return Ending("failed", error={**error.error, "step": error.step})
+    if isinstance(error, RetryAfter):
+        return _Leaving(execution.now() + timedelta(seconds=error.seconds))
+    verdict: Verdict = memory.judge(error)
+    logger.warning("run.body_failed", run_id=str(execution.run.id), error=type(error).__name__, exc_info=error)
+    if verdict.retriable and execution.run.attempt < execution.workflow.retries:
+        pause = max(backoff(execution.workflow, execution.run.attempt + 1), verdict.after_seconds or 0.0)
+        return _Leaving(execution.now() + timedelta(seconds=pause), failed=True)
+    return Ending("failed", error=codec.error_of(error, verdict.code, verdict.message))
+
+
+def _leave(execution: Execution, leaving: _Leaving) -> str:
+    run, progress = execution.run, execution.progress.take()
+    promoted: list[tuple[str, str]] = []
+    with runtime().pool.connection() as connection, connection.transaction():
+        if leaving.due_at is None:
+            is_done = store.requeue(connection, run, progress=progress)
+        else:
+            is_done = store.park(connection, run, leaving.due_at, failed=leaving.failed, progress=progress)
+        if is_done:
+            promoted = store_admission.promote(connection, run.flows)
+    if is_done:
+        _announce(run, promoted)
+        return "queued" if leaving.due_at is None else "waiting"
+    run.attempt += int(leaving.failed)
+    return _go_round_again(run)
+
+
+def _go_round_again(run: Claimed) -> str:
+    """The run could not be left as intended: something happened meanwhile that the body must see first."""
+    with runtime().pool.connection() as connection:
+        if not store.look_again(connection, run):
+            raise LostLease(run.id)
+    return "again"
+
+
+def _end(execution: Execution, ending: Ending) -> str:
+    run = execution.run
+    ending = Ending(**{**vars(ending), "progress": execution.progress.take()})
+    ended = finish_repeating(run.id, run.epoch, ending)
+    if not ended.is_done:
+        return _go_round_again(run)
+    logger.info("run.ended", run_id=str(run.id), workflow=run.workflow, status=ending.status)
+    sending.tell(ended.started)
+    _announce(run, ended.promoted)
+    return ending.status
+
+
+def finish_repeating(run_id: UUID, epoch: int, ending: Ending) -> Ended:
+    """End a run in a transaction of its own; a deadlock is repeated once."""
+
+    def once() -> Ended:
+        ended = Ended(is_done=False)
+        with runtime().pool.connection() as connection, connection.transaction():
+            ended = endings.finish(connection, run_id, epoch, ending)
+            if not ended.is_done:
+                raise psycopg.Rollback
+        return ended
+
+    try:
+        return once()
+    except psycopg.errors.DeadlockDetected:
+        return once()
+
+
+def _announce(run: Claimed, promoted: list[tuple[str, str]]) -> None:
+    state = runtime()
+    state.announce(sending.topics(run.id, run.subject, run.owner_id))
+    if promoted:
+        state.hint(promoted)

@@ -1,0 +1,117 @@
+"""The heartbeat of a worker: leases renewed, requests noticed, progress written."""
+
+from __future__ import annotations
+
+import threading
+import time
+from uuid import UUID
+
+from app.engine import advance, sending, store_upkeep
+from app.engine.execution import Execution
+from app.engine.runtime import logger, runtime
+from app.engine.store import Claimed
+from app.engine.upkeep import identity
+
+TICK = 0.1  # seconds: progress is written at most ten times a second
+LOOK_EVERY = 0.5  # a request or a lost lease is noticed within a second
+ACTIVE_AFTER = 0.25  # a step that takes longer than this shows as running
+
+
+class Beat:
+    """Watches over the executions of this process."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._name = name
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._executions: dict[UUID, Execution] = {}
+        self._shown: dict[UUID, str | None] = {}
+
+    def watch(self, execution: Execution) -> None:
+        """Keep the lease of this execution from now on."""
+        with self._lock:
+            self._executions[execution.run.id] = execution
+
+    def forget(self, run: Claimed) -> None:
+        """Let go of a run that has parked or ended; not of its next claim, which another thread may watch by now."""
+        with self._lock:
+            watched = self._executions.get(run.id)
+            if watched is not None and watched.run is run:
+                del self._executions[run.id]
+                self._shown.pop(run.id, None)
+
+    def count(self) -> int:
+        """Return how many runs this process is advancing."""
+        with self._lock:
+            return len(self._executions)
+
+    def loop(self, stop: threading.Event) -> None:
+        """Beat until `stop` is set and every run has been given back."""
+        lease = runtime().ports.lease_seconds
+        next_beat = next_look = time.monotonic()
+        while not (stop.wait(TICK) and not self.count()):
+            now = time.monotonic()
+            try:
+                self.show()
+                if now >= next_look:
+                    next_look = now + LOOK_EVERY
+                    self.look()
+                if now >= next_beat:
+                    next_beat = now + min(lease / 6, 5.0)
+                    self.renew()
+            except advance.DATABASE_IS_AWAY as error:
+                logger.warning("beat.database_away", error=type(error).__name__)
+            except Exception:  # noqa: BLE001  a missed beat is made up for by the next one
+                logger.exception("beat.failed")
+            if stop.is_set():
+                time.sleep(TICK)
+
+    def renew(self) -> None:
+        """Renew every lease, and say that this process is alive."""
+        executions = self._all()
+        leases = {run_id: execution.run.epoch for run_id, execution in executions.items()}
+        seconds, now = runtime().ports.lease_seconds, time.monotonic()
+        with runtime().pool.connection() as connection:
+            renewed = store_upkeep.heartbeat(connection, leases, seconds) if leases else set()
+            store_upkeep.seen(connection, identity(self._name, "worker", self._threads, len(leases)))
+        for run_id in renewed:
+            executions[run_id].lease.renewed_at = now
+
+    def look(self) -> None:
+        """Notice requests, and runs that belong to somebody else by now."""
+        executions = self._all()
+        if not executions:
+            return
+        with runtime().pool.connection() as connection:
+            found = store_upkeep.look(connection, list(executions))
+        for run_id, execution in executions.items():
+            epoch, status, requested = found.get(run_id, (0, "", None))
+            if epoch != execution.run.epoch or status != "running":
+                execution.lease.is_lost = True  # also when it has just parked or ended, where it no longer matters
+            elif requested is not None:
+                execution.lease.is_cancel_requested = True
+
+    def show(self) -> None:
+        """Write progress and long-running steps where they have changed."""
+        for run_id, execution in self._all().items():
+            progress = execution.progress.take()
+            active = execution.active_json(ACTIVE_AFTER)
+            if progress is None and active == self._shown.get(run_id):
+                continue
+            with runtime().pool.connection() as connection:
+                done = store_upkeep.show(connection, run_id, execution.run.epoch, progress, active)
+            if done:
+                self._shown[run_id] = active
+                run = execution.run
+                runtime().announce(sending.topics(run.id, run.subject, run.owner_id))
+            elif progress is not None:
+                execution.progress.put_back()
+
+    def give_all_back(self) -> None:
+        """Give back the leases of runs still inside a step: this process is about to end with them."""
+        for execution in self._all().values():
+            advance.give_back(execution.run)
+
+    def _all(self) -> dict[UUID, Execution]:
+        with self._lock:
+            return dict(self._executions)

@@ -1,0 +1,275 @@
+"""Making one step's memo: try it, commit what it wrote together with its result, or remember how it failed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from app.engine import codec, current, sending, store
+from app.engine.current import Attempt
+from app.engine.errors import EngineError, LimitExceeded, LostLease, NonRetriable, Park, RetryAfter, StepError
+from app.engine.execution import Execution, backoff
+from app.engine.runtime import Connection, Verdict, logger, runtime
+from app.engine.store import Memo, NewMemo, PastAttempt, Stored
+from app.lib.ids import new_id
+
+MAX_STATE_BYTES = 32 * 1024 * 1024
+MAX_DEFERRAL = timedelta(hours=24)
+MANY_STEPS = 1_000
+RETRY_SECONDS = 0.2
+UNFORESEEN = "Something broke on our side."  # what progress says of an error whose text is not for people
+
+
+@dataclass(frozen=True)
+class Call:
+    """The work of one step."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    retries: int | None
+
+
+def make(execution: Execution, kind: str, key: str, position: list[int], call: Call) -> Any:
+    """Try a step once and remember how it ended.
+
+    Raises:
+        StepError: it failed for good.
+        Park: it is to be tried again later.
+        LostLease: the run belongs to another worker.
+    """
+    past = execution.loaded.attempts.get(key, [])
+    if past and past[-1].retry_at and past[-1].retry_at > execution.now():
+        raise Park(past[-1].retry_at)
+    failures = sum(not attempt.is_deferral for attempt in past)
+    started_at = execution.now()
+    args, kwargs = _arguments(execution, key, call)
+    shown = codec.dump_input([*args, *([kwargs] if kwargs else [])])
+    draft = _Draft(execution, kind, key, position, shown, started_at)
+    execution.active[key] = time.monotonic()
+    try:
+        with current.trying(Attempt(key, failures + 1, is_transaction=kind == "transaction")):
+            return _try(draft, lambda: call.function(*args, **kwargs))
+    except Exception as error:  # noqa: BLE001  (the step wall: every error becomes a retry or a remembered failure)
+        retries = execution.workflow.retries if call.retries is None else call.retries
+        return _fail(draft, error, past, retries - failures)
+    finally:
+        execution.active.pop(key, None)
+
+
+def value_of(memo: Memo) -> Any:
+    """Return a remembered result."""
+    if memo.blob_id is None:
+        return memo.output
+    with runtime().pool.connection() as connection:
+        return store.load_blob(connection, memo.blob_id)
+
+
+def judge(error: Exception) -> Verdict:
+    """Tell what an exception means, asking the application about those that are not the engine's own."""
+    if isinstance(error, RetryAfter):
+        return Verdict(True, error.seconds, error.code, str(error), is_deferral=True)
+    if isinstance(error, StepError):
+        return Verdict(False, code=error.code, message=error.message)
+    if isinstance(error, NonRetriable | EngineError):
+        return Verdict(False, code=error.code, message=str(error))
+    return runtime().ports.classify(error)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A memo that lacks its ending."""
+
+    execution: Execution
+    kind: str
+    key: str
+    position: list[int]
+    input: str
+    started_at: datetime
+
+    def finished(self, status: str, *, output: str | None = None, error: str | None = None) -> NewMemo:
+        """Return the memo as it is written."""
+        size = len(output or error or "")
+        blob_id = new_id() if output and size > codec.MAX_INLINE_BYTES else None
+        return NewMemo(
+            run_id=str(self.execution.run.id),
+            epoch=self.execution.run.epoch,
+            key=self.key,
+            kind=self.kind,
+            status=status,
+            position=f"{{{','.join(map(str, self.position))}}}",
+            input=self.input,
+            output=output,
+            blob_id=blob_id,
+            error=error,
+            size_bytes=size,
+            seconds=(self.execution.now() - self.started_at).total_seconds(),
+        )
+
+
+def _arguments(execution: Execution, key: str, call: Call) -> tuple[Sequence[Any], dict[str, Any]]:
+    """Return what the step is called with: what the body says, or what a person put in its place for a rerun.
+
+    The edited list has the shape that the run page shows: the arguments, then the named ones as one object.
+    """
+    edited = execution.run.edited
+    if not edited or edited["step"] != key:
+        return call.args, call.kwargs
+    given = edited["input"]
+    if call.kwargs and given and isinstance(given[-1], dict):
+        return given[:-1], given[-1]
+    return given, call.kwargs
+
+
+def _try(draft: _Draft, work: Callable[[], Any]) -> Any:
+    with runtime().ports.app_context():
+        value = work()
+        text = codec.dump_result(value, f"The result of step {draft.key!r}")
+        execution = draft.execution
+        if execution.size_bytes + len(text) > MAX_STATE_BYTES:
+            raise LimitExceeded("run_state", f"Step {draft.key!r} would bring the run's memos over {MAX_STATE_BYTES}.")
+        current.refuse_under_lost_lease()
+        memo = draft.finished("completed", output=text)
+        stored = _commit(memo)
+        if stored.is_new:
+            return _keep(draft, memo, codec.same_again(value, text), stored)
+    return value_of(_adopt(execution, draft.key))
+
+
+def _commit(memo: NewMemo) -> Stored:
+    """Commit the memo with whatever the step wrote; a step that wrote nothing costs one statement."""
+    session = runtime().ports.session
+    if session.registry.has() and session().in_transaction():
+        own = session()
+        own.flush()
+        sending.write_collected(own)
+        stored = _write(sending.driver(own), memo)
+        if stored.is_new:
+            own.commit()
+        else:
+            own.rollback()
+    else:
+        stored = _write_alone(memo)
+    if not stored.is_mine:
+        raise LostLease(memo.run_id)
+    return stored
+
+
+def _write_alone(memo: NewMemo) -> Stored:
+    """Write a memo that nothing else depends on, again and again while the database is away and the lease lasts.
+
+    Repeating is safe: a memo whose commit was not heard of is found, and adopted. Giving up would repeat the step,
+    and its paid call.
+    """
+    while True:
+        try:
+            with runtime().pool.connection() as connection:
+                if memo.blob_id is None:
+                    return _write(connection, memo)
+                with connection.transaction():
+                    return _write(connection, memo)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            logger.warning("checkpoint.database_away", run_id=memo.run_id, error=type(error).__name__)
+            current.refuse_under_lost_lease()
+            time.sleep(RETRY_SECONDS)
+
+
+def _write(connection: Connection, memo: NewMemo) -> Stored:
+    if memo.blob_id is not None and memo.output is not None:
+        store.save_blob(connection, memo.blob_id, memo.output)
+        memo = NewMemo(**{**vars(memo), "output": None})
+    return store.checkpoint(connection, memo)
+
+
+def _keep(draft: _Draft, memo: NewMemo, value: Any, stored: Stored) -> Any:
+    execution = draft.execution
+    error = json.loads(memo.error) if memo.error else None
+    execution.loaded.memos[memo.key] = Memo(
+        memo.key, memo.kind, memo.status, draft.position, None, memo.blob_id, error, memo.size_bytes
+    )
+    if len(execution.loaded.memos) == MANY_STEPS:
+        logger.warning("run.many_steps", run_id=memo.run_id, steps=MANY_STEPS)
+    with execution.lock:
+        execution.size_bytes += memo.size_bytes
+    if stored.is_cancel_requested:
+        execution.lease.is_cancel_requested = True
+    return value
+
+
+def _adopt(execution: Execution, key: str) -> Memo:
+    """Take over what is remembered under the key in this very epoch (a commit whose answer was lost)."""
+    with runtime().pool.connection() as connection:
+        memo = store.load_memo(connection, execution.run.id, key)
+    if memo is None:
+        raise LostLease(execution.run.id)
+    execution.loaded.memos[key] = memo
+    if memo.status == "failed":
+        raise StepError(key, memo.error or {})
+    return memo
+
+
+def _fail(draft: _Draft, error: Exception, past: list[PastAttempt], retries_left: int) -> Any:
+    """Remember a failed try; park when another one is due, else remember the failure for good and raise it."""
+    execution, key = draft.execution, draft.key
+    verdict = judge(error)
+    is_deferral = verdict.is_deferral and _may_defer(execution, past, verdict.after_seconds or 0.0)
+    pause: float | None = None
+    if is_deferral:
+        pause = verdict.after_seconds
+    elif verdict.retriable and retries_left > 0:
+        failures = sum(not attempt.is_deferral for attempt in past) + 1
+        pause = max(backoff(execution.workflow, failures), verdict.after_seconds or 0.0)
+    shown = codec.error_of(error, verdict.code, verdict.message)
+    kept = shown if verdict.is_foreseen else {**shown, "traceback": codec.traceback_of(error)}
+    number = len(past) + 1
+    values = {
+        "run_id": execution.run.id,
+        "epoch": execution.run.epoch,
+        "key": key,
+        "number": number,
+        "is_deferral": is_deferral,
+        "error": json.dumps(kept),
+        "started_at": draft.started_at,
+        "pause": pause,
+    }
+    _log_failure(execution, key, error, verdict, pause)
+    with runtime().pool.connection() as connection, connection.transaction():
+        is_mine, retry_at = store.record_attempt(connection, values)
+        if is_mine and pause is None:
+            memo = draft.finished("failed", error=json.dumps(shown))
+            stored = store.checkpoint(connection, memo)
+            is_mine = stored.is_mine
+    if not is_mine:
+        raise LostLease(execution.run.id)
+    if pause is None and not stored.is_new:
+        return value_of(_adopt(execution, key))  # it had succeeded: only the answer of its commit was lost
+    if not is_deferral:
+        execution.progress.add_error(key, shown["message"] if verdict.is_foreseen else UNFORESEEN)
+    if retry_at is not None:
+        execution.loaded.attempts.setdefault(key, []).append(
+            PastAttempt(key, number, is_deferral, draft.started_at, retry_at)
+        )
+        raise Park(retry_at)
+    _keep(draft, memo, None, stored)
+    raise StepError(key, shown) from error
+
+
+def _log_failure(execution: Execution, key: str, error: Exception, verdict: Verdict, pause: float | None) -> None:
+    told = {"run_id": str(execution.run.id), "step": key, "error": type(error).__name__, "retry_in": pause}
+    if verdict.is_foreseen:
+        logger.info("step.failed", **told)
+    else:
+        logger.warning("step.failed", **told, exc_info=error)
+
+
+def _may_defer(execution: Execution, past: list[PastAttempt], seconds: float) -> bool:
+    """Tell whether a deferral still fits into the 24 hours that deferrals may last in all."""
+    deferred = [attempt for attempt in past if attempt.is_deferral]
+    first = deferred[0].started_at if deferred else execution.now()
+    return execution.now() + timedelta(seconds=seconds) - first <= MAX_DEFERRAL

@@ -1,0 +1,207 @@
+"""The worker process: run threads fed by RQ hints and by PostgreSQL itself, heartbeats, a clean way out."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from uuid import UUID
+
+from app.engine import advance, store_upkeep, upkeep
+from app.engine import worker as hints
+from app.engine.beat import Beat
+from app.engine.errors import EngineError
+from app.engine.publisher import Publisher
+from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, logger, runtime
+from app.engine.store import Claimed
+from app.engine.upkeep import identity
+
+SLICE_SECONDS = 5.0  # how long one hint goes on with other runs before RQ gets its thread back
+BATCH = 10
+POLL_SECONDS = 1.0
+DRAIN_SECONDS = 25.0
+
+
+class RunFailed(Exception):
+    """The hint's own run failed: the RQ job ends like it, so that the dashboard tells the truth."""
+
+
+class Worker:
+    """The run threads of this process and what they are doing."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.threads = runtime().ports.run_threads
+        self.stop = threading.Event()
+        self.beat = Beat(name, self.threads)
+        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="run")
+        self._claiming = threading.Lock()
+        self._free = self.threads
+        self._slots = threading.Condition()
+
+    def has_free_slot(self, timeout: float = 0.0) -> bool:
+        """Wait up to `timeout` seconds for a free run thread."""
+        with self._slots:
+            return self._slots.wait_for(lambda: self._free > 0, timeout)
+
+    def submit(self, work: object, *args: object) -> Future[None] | None:
+        """Run `work(*args)` on a run thread if one is free."""
+        with self._slots:
+            if self._free == 0 or self.stop.is_set():
+                return None
+            self._free -= 1
+        return self.pool.submit(self._occupy, work, args)
+
+    def perform(self, run_id: UUID) -> str:
+        """Do what a hint asks for: advance its run, then others that are due, for a bounded slice."""
+        deadline = time.monotonic() + SLICE_SECONDS
+        status = "elsewhere"
+        if self.stop.is_set():
+            return status
+        try:
+            found = advance.claim_one(self.name, run_id)
+            if found is not None:
+                status = self._advance(*found)
+            self._go_on(deadline)
+        except advance.DATABASE_IS_AWAY as error:
+            logger.warning("worker.database_away", error=type(error).__name__)
+        return status
+
+    def poll(self) -> None:
+        """Claim due runs straight from PostgreSQL: what a lost hint or a lost Redis would leave lying."""
+        with self._slots:
+            free = self._free
+        if free == 0 or self.stop.is_set() or not self._claiming.acquire(blocking=False):
+            return
+        try:
+            claimed = advance.claim_batch(self.name, min(free, BATCH))
+        finally:
+            self._claiming.release()
+        for run, claimed_at in claimed:
+            if self.submit(self._advance_then_go_on, run, claimed_at) is None:
+                advance.give_back(run)  # a hint was quicker, or we are leaving; this thread must hear of signals
+
+    def _occupy(self, work: object, args: tuple[object, ...]) -> None:
+        try:
+            work(*args)  # type: ignore[operator]
+        except advance.DATABASE_IS_AWAY as error:
+            logger.warning("worker.database_away", error=type(error).__name__)
+        except BaseException:  # noqa: BLE001  (a run thread must survive whatever its run did)
+            logger.exception("worker.thread_failed")
+        finally:
+            with self._slots:
+                self._free += 1
+                self._slots.notify()
+
+    def _advance_then_go_on(self, run: Claimed, claimed_at: float) -> None:
+        self._advance(run, claimed_at)
+        self._go_on(time.monotonic() + SLICE_SECONDS)
+
+    def _advance(self, run: Claimed, claimed_at: float) -> str:
+        try:
+            return advance.advance(run, claimed_at, watch=self.beat.watch)
+        finally:
+            self.beat.forget(run)
+
+    def _go_on(self, deadline: float) -> None:
+        while time.monotonic() < deadline and not self.stop.is_set():
+            with self._claiming:
+                claimed = advance.claim_batch(self.name, 1)
+            if not claimed:
+                return
+            for run, claimed_at in claimed:
+                self._advance(run, claimed_at)
+
+
+_worker: Worker | None = None
+
+
+def perform(run_id: str) -> str:
+    """What an RQ job of the engine's queue calls."""
+    if _worker is None:
+        raise EngineError("Hints are performed by the engine's worker: python -m jobs.worker")
+    status = _worker.perform(UUID(run_id))
+    if status == "failed":
+        raise RunFailed(f"Run {run_id} failed; its own page says why.")
+    return status
+
+
+def run_worker() -> int:
+    """Run a worker in this process until SIGTERM or SIGINT; returns the exit code."""
+    global _worker  # noqa: PLW0603
+    state = runtime()
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+    worker = _worker = Worker(name)
+    signals = _listen_for_signals(worker.stop)
+    publisher = Publisher(state.ports.publish)
+    state.announce = publisher.add
+    state.pool.grow(WORKER_CONNECTIONS - CONNECTIONS)
+    threads = [
+        threading.Thread(target=worker.beat.loop, args=(worker.stop,), name="beat", daemon=True),
+        threading.Thread(target=upkeep.loop, args=(name, worker.stop), name="upkeep", daemon=True),
+        threading.Thread(target=publisher.loop, name="publisher", daemon=True),
+        threading.Thread(target=hints.serve, args=(worker, state.ports), name="rq", daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    logger.info("worker.started", worker=name, threads=worker.threads)
+    while not worker.stop.wait(POLL_SECONDS):
+        try:
+            worker.poll()
+        except advance.DATABASE_IS_AWAY as error:
+            logger.warning("worker.database_away", error=type(error).__name__)
+    _drain(worker, threads)
+    publisher.close()
+    logger.info("worker.stopped", worker=name, by=signals[0] if signals else "", cut_off=worker.beat.count())
+    if worker.beat.count():
+        os._exit(0)  # Python would wait for the threads of steps that are still busy, and their runs are given back
+    return 0
+
+
+def run_upkeep() -> int:
+    """Run the engine's timekeeping in this process until SIGTERM or SIGINT; returns the exit code."""
+    name = f"{socket.gethostname()}-{os.getpid()}-upkeep"
+    stop = threading.Event()
+    _listen_for_signals(stop)
+
+    def beat() -> None:
+        while not stop.is_set():
+            try:
+                with runtime().pool.connection() as connection:
+                    store_upkeep.seen(connection, identity(name, "upkeep", 1))
+            except advance.DATABASE_IS_AWAY as error:
+                logger.warning("upkeep.database_away", error=type(error).__name__)
+            stop.wait(5)
+
+    thread = threading.Thread(target=beat, name="beat", daemon=True)
+    thread.start()
+    upkeep.loop(name, stop)
+    return 0
+
+
+def _drain(worker: Worker, threads: list[threading.Thread]) -> None:
+    """Let each run come to its next step and give its lease back."""
+    runtime().is_draining = True
+    deadline = time.monotonic() + DRAIN_SECONDS
+    worker.pool.shutdown(wait=False, cancel_futures=True)
+    while worker.beat.count() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    worker.beat.give_all_back()
+    for thread in threads:
+        thread.join(0.5)
+
+
+def _listen_for_signals(stop: threading.Event) -> list[str]:
+    received: list[str] = []
+
+    def on_signal(number: int, _frame: object) -> None:
+        received.append(signal.Signals(number).name)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    return received

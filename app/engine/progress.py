@@ -1,0 +1,88 @@
+"""A run's progress, in the one shape that pages know."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any
+
+MAX_NAMES = 200
+
+
+class Progress:
+    """Collects what the body says; whoever writes it takes the newest state, so saying it is cheap."""
+
+    def __init__(self, known: dict[str, Any] | None = None) -> None:
+        self._lock = threading.Lock()
+        self._state: dict[str, Any] = known or {
+            "current_step": None,
+            "completed_steps": [],
+            "total_steps": None,
+            "percent": None,
+            "eta_seconds": None,
+            "message": "",
+            "errors": [],
+        }
+        self._is_dirty = False
+        self._measured_from: tuple[float, float] | None = None  # (time, fraction) of this step's first count
+
+    def say(
+        self,
+        *,
+        current_step: str | None = None,
+        done: float | None = None,
+        total: float | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Take up what has changed."""
+        with self._lock:
+            state = self._state
+            if current_step is not None and current_step != state["current_step"]:
+                self._begin(current_step)
+            if message is not None:
+                state["message"] = str(message)[:500]
+            if done is not None and total:
+                self._count(done, total)
+            self._is_dirty = True
+
+    def add_error(self, step: str, message: str) -> None:
+        """Keep a failed try among the errors (the last twenty)."""
+        with self._lock:
+            self._state["errors"] = [*self._state["errors"], {"step": step, "message": message}][-20:]
+            self._is_dirty = True
+
+    def take(self) -> str | None:
+        """Return the newest state as JSON if it has not been written yet."""
+        with self._lock:
+            if not self._is_dirty:
+                return None
+            self._is_dirty = False
+            return json.dumps(self._state, default=str)
+
+    def put_back(self) -> None:
+        """Mark the state as not written after all."""
+        with self._lock:
+            self._is_dirty = True
+
+    def _begin(self, name: str) -> None:
+        state = self._state
+        done = state["completed_steps"]
+        if name in done:  # a replay goes over the body from its beginning
+            state["completed_steps"] = done[: done.index(name)]
+        elif state["current_step"]:
+            state["completed_steps"] = [*done, state["current_step"]][-MAX_NAMES:]
+        state["current_step"] = name
+        self._measured_from = None
+
+    def _count(self, done: float, total: float) -> None:
+        fraction = min(max(done / total, 0.0), 1.0)
+        self._state["total_steps"] = total
+        self._state["percent"] = round(100 * fraction, 1)
+        now = time.monotonic()
+        if self._measured_from is None or fraction < self._measured_from[1]:
+            self._measured_from = (now, fraction)
+            return
+        start, before = self._measured_from
+        if fraction > before:
+            self._state["eta_seconds"] = round((now - start) * (1 - fraction) / (fraction - before), 1)

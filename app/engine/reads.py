@@ -1,0 +1,178 @@
+"""What others may know of runs, steps and workers: frozen views. Permission is the caller's business."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from app.engine.registry import Workflow, registry
+from app.engine.runtime import runtime
+from app.engine.schema import blob, event, run, step, step_attempt, worker
+
+MAX_PAGE = 500
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run. `error` is {class, code, message}; `progress` has the shape of engine.progress."""
+
+    id: UUID
+    workflow: str
+    version: int
+    status: str
+    owner_id: UUID | None
+    subject: str | None
+    event_id: UUID
+    event_name: str
+    input: Any
+    output: Any
+    error: dict[str, Any] | None
+    progress: dict[str, Any] | None
+    reason: str | None
+    requested: str | None
+    attempt: int
+    recoveries: int
+    parent_run: UUID | None
+    forked_from: UUID | None
+    held_by: str | None
+    worker: str | None
+    due_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether the run has ended."""
+        return self.status in ("completed", "failed", "cancelled", "dead")
+
+
+@dataclass(frozen=True)
+class StepView:
+    """A step: running, backing-off, completed or failed. `attempts` are the tries that did not succeed."""
+
+    key: str
+    kind: str
+    status: str
+    input: Any
+    output: Any
+    error: dict[str, Any] | None
+    attempts: list[dict[str, Any]]
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class WorkerView:
+    """A worker or upkeep process."""
+
+    name: str
+    kind: str
+    host: str
+    pid: int
+    threads: int
+    busy: int
+    started_at: datetime
+    seen_at: datetime
+    upkeep_at: datetime | None
+    is_alive: bool
+
+
+_RUN = [run.c[name] for name in RunView.__dataclass_fields__ if name != "input"]
+
+
+def get_run(run_id: UUID) -> RunView | None:
+    """Return the run, or None."""
+    found = _runs(sa.select(*_RUN, event.c.data.label("input")).where(run.c.id == run_id))
+    return found[0] if found else None
+
+
+def list_runs(
+    *,
+    owner_id: UUID | None = None,
+    workflow: str | None = None,
+    status: str | None = None,
+    subject: str | None = None,
+    before: UUID | None = None,
+    limit: int = 50,
+) -> list[RunView]:
+    """Return runs, newest first; `before` is the id of the last one of the page before."""
+    query = sa.select(*_RUN, event.c.data.label("input"))
+    wanted = {"owner_id": owner_id, "workflow": workflow, "status": status, "subject": subject}
+    for column, value in wanted.items():
+        if value is not None:
+            query = query.where(run.c[column] == value)
+    if before is not None:
+        query = query.where(run.c.id < before)
+    return _runs(query.order_by(run.c.id.desc()).limit(min(limit, MAX_PAGE)))
+
+
+def list_steps(run_id: UUID) -> list[StepView]:
+    """Return the steps of a run in the order of its body, those being tried included."""
+    session = runtime().ports.session
+    tries: dict[str, list[dict[str, Any]]] = {}
+    query = sa.select(step_attempt).where(step_attempt.c.run_id == run_id)
+    for row in session.execute(query.order_by(step_attempt.c.key, step_attempt.c.number)).mappings():
+        tries.setdefault(row["key"], []).append({key: row[key] for key in row if key not in ("run_id", "key")})
+    output = sa.func.coalesce(step.c.output, blob.c.data).label("result")
+    steps = session.execute(
+        sa.select(step, output)
+        .outerjoin(blob, blob.c.id == step.c.blob_id)
+        .where(step.c.run_id == run_id)
+        .order_by(step.c.position)
+    ).mappings()
+    views = [
+        StepView(
+            row["key"],
+            row["kind"],
+            row["status"],
+            row["input"],
+            row["result"],
+            row["error"],
+            tries.pop(row["key"], []),
+            row["started_at"],
+            row["finished_at"],
+        )
+        for row in steps
+    ]
+    return views + _unfinished(run_id, tries)
+
+
+def _unfinished(run_id: UUID, tries: dict[str, list[dict[str, Any]]]) -> list[StepView]:
+    active = runtime().ports.session.scalar(sa.select(run.c.active).where(run.c.id == run_id)) or {}
+    views = []
+    for key in dict.fromkeys([*tries, *active]):
+        started_at = datetime.fromisoformat(active[key]) if key in active else tries[key][0]["started_at"]
+        status = "running" if key in active else "backing-off"
+        attempts = tries.get(key, [])
+        error = attempts[-1]["error"] if attempts else None
+        views.append(StepView(key, "run", status, None, None, error, attempts, started_at, None))
+    return views
+
+
+def list_workflows() -> list[Workflow]:
+    """Return the workflows of this process, hooks included."""
+    return sorted(registry.by_name.values(), key=lambda workflow: workflow.name)
+
+
+def list_workers() -> list[WorkerView]:
+    """Return the worker and upkeep processes of the last day; alive means heard of within half a minute."""
+    now = sa.select(sa.func.engine_now()).scalar_subquery()
+    is_alive = (worker.c.seen_at > now - sa.text("interval '30 seconds'")).label("is_alive")
+    rows = runtime().ports.session.execute(sa.select(worker, is_alive).order_by(worker.c.name)).mappings()
+    return [WorkerView(**row) for row in rows]
+
+
+def last_upkeep() -> datetime | None:
+    """Return when a pass of upkeep was last finished anywhere."""
+    found: datetime | None = runtime().ports.session.scalar(sa.select(sa.func.max(worker.c.upkeep_at)))
+    return found
+
+
+def _runs(query: sa.Select[Any]) -> list[RunView]:
+    rows = runtime().ports.session.execute(query.outerjoin(event, event.c.id == run.c.event_id)).mappings()
+    return [RunView(**row) for row in rows]

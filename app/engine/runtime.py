@@ -1,0 +1,147 @@
+"""What the application hands the engine, and the engine's own state in this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.orm import Session, scoped_session
+
+from app.engine.errors import EngineError
+
+logger = structlog.get_logger("app.engine")
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an exception means: whether trying again can help, after how long, and what to call it.
+
+    `is_foreseen` false: nobody wrote this error for people to read. Its text (SQL, addresses) stays on the run's own
+    page and in the log.
+    """
+
+    retriable: bool
+    after_seconds: float | None = None
+    code: str = "error"
+    message: str = ""
+    is_foreseen: bool = True
+    is_deferral: bool = False  # it waits for its turn: no attempt is spent, for 24 hours in all
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Everything that the engine needs from the house around it."""
+
+    engine: sa.Engine
+    session: scoped_session[Session]  # the session of the current app context
+    app_context: Callable[[], AbstractContextManager[Any]]
+    classify: Callable[[Exception], Verdict]
+    publish: Callable[[Iterable[str]], None]  # tell browsers that these topics changed; must not raise
+    redis_url: str
+    namespace: str = "throughline"
+    lease_seconds: float = 30.0
+    run_threads: int = 16
+    step_threads: int = 48
+
+
+CONNECTIONS = 2  # of the engine's own, in any process: a web process needs next to none
+WORKER_CONNECTIONS = 14  # in one that advances runs
+
+# Without the first, each checkpoint is planned anew. The others keep every queue in the order of its index: the
+# statistics of a table that was empty a minute ago suggest fetching and sorting 100,000 rows to take the first.
+PLANNING = "SET plan_cache_mode = force_generic_plan; SET enable_bitmapscan = off; SET enable_sort = off"
+
+
+# A process that freezes inside a transaction (a stopped machine) keeps its locks; those on a flow key would stop every
+# claim and every pass of upkeep. PostgreSQL ends such a transaction. The engine's own take milliseconds.
+FROZEN_SECONDS = 10.0
+
+
+class Pool:
+    """A few autocommit psycopg connections beside SQLAlchemy's.
+
+    A step that never touched its session commits its memo in one statement on one of these.
+    """
+
+    def __init__(self, engine: sa.Engine, size: int = CONNECTIONS) -> None:
+        self._arguments = engine.dialect.create_connect_args(engine.url)
+        self._idle: list[Connection] = []
+        self._lock = threading.Lock()
+        self._permits = threading.Semaphore(size)
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Lend a connection; one that broke is thrown away."""
+        with self._permits:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            connection = connection or self._open()
+            try:
+                yield connection
+            finally:
+                if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                    connection.close()
+                    self.close()  # the server may have gone away with all of them
+                else:
+                    with self._lock:
+                        self._idle.append(connection)
+
+    def grow(self, more: int) -> None:
+        """Allow `more` connections: in a process that advances runs."""
+        for _ in range(more):
+            self._permits.release()
+
+    def close(self) -> None:
+        """Close the idle connections (new ones are opened when needed)."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _open(self) -> Connection:
+        positional, named = self._arguments
+        connection: Connection = psycopg.connect(*positional, **named, autocommit=True)
+        connection.execute(f"{PLANNING}; SET idle_in_transaction_session_timeout = {round(FROZEN_SECONDS * 1000)}")
+        connection.prepare_threshold = 0
+        return connection
+
+
+@dataclass
+class Runtime:
+    """The engine in this process: its ports, its connections, and whether it is shutting down."""
+
+    ports: Ports
+    pool: Pool
+    is_draining: bool = False
+    announce: Callable[[Iterable[str]], None] = field(default=lambda _topics: None)
+    hint: Callable[[Iterable[tuple[str, str]]], None] = field(default=lambda _runs: None)
+
+
+_current: Runtime | None = None
+
+
+def install(ports: Ports) -> Runtime:
+    """Make `ports` those of this process (the last app that was created wins)."""
+    global _current  # noqa: PLW0603
+    if _current is not None:
+        _current.pool.close()
+    _current = Runtime(ports, Pool(ports.engine), announce=ports.publish)
+    return _current
+
+
+def runtime() -> Runtime:
+    """Return the engine's state in this process.
+
+    Raises:
+        EngineError: no application was created.
+    """
+    if _current is None:
+        raise EngineError("The engine has not been started: call create_app() first.")
+    return _current

@@ -1,0 +1,186 @@
+"""Sending events: collected during the caller's transaction, written just before its COMMIT.
+
+Everything is written in sorted order (idempotency keys, events, flow keys, runs), because two transactions
+that write the same keys in opposite orders deadlock. A rollback forgets what was collected, a rolled-back
+savepoint what was collected inside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import sqlalchemy as sa
+from flask import has_app_context
+from sqlalchemy.orm import Session, SessionTransaction
+
+from app.engine import codec, current, store_events
+from app.engine.errors import EngineError, LimitExceeded
+from app.engine.registry import compact
+from app.engine.runtime import Connection, runtime
+from app.engine.store_events import NewEvent, NewRun
+from app.lib.ids import new_id
+
+MAX_EVENTS = 5000
+MAX_NAME = 256
+RESERVED = ("run/",)
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)+")
+_COLLECTED = "engine.collected"
+_WRITTEN = "engine.written"
+_CHANGED = "engine.changed"
+
+
+@dataclass
+class _Collected:
+    event: NewEvent
+    savepoint: SessionTransaction | None
+
+
+def send(name: str, data: dict[str, Any], *, owner_id: UUID | None, id: str | UUID | None = None) -> UUID:  # noqa: A002
+    """Send an event in the caller's transaction and return its id.
+
+    The event and one run per matching workflow are written just before the transaction commits; rolled back
+    means no event and no run. A second event of the same owner with the same `id` within 24 hours is not written:
+    the first one's id is returned. (Of two transactions that send it at the same moment, the one that commits later
+    has got an id under which nothing is written.)
+
+    Raises:
+        NotJson: the payload is not a JSON object.
+        LimitExceeded: over 512 KiB, over 5,000 events in one transaction, or a name over 256 characters.
+        EngineError: the name is reserved or malformed, or this is a workflow's body outside any step.
+    """
+    running = current.execution()
+    if running is not None and current.attempt() is None:
+        raise EngineError(f"Use step.send_event to send {name!r} from a workflow's body: it must happen once.")
+    event = make_event(name, data, owner_id=owner_id, unique_id=None if id is None else compact(str(id)))
+    session = runtime().ports.session()
+    if not session.in_transaction():
+        session.begin()  # so that a rollback is noticed
+    collected: list[_Collected] = session.info.setdefault(_COLLECTED, [])
+    if event.unique_id is not None:
+        known = _known(session, collected, event)
+        if known is not None:
+            return known
+    if len(collected) >= MAX_EVENTS:
+        raise LimitExceeded("events_per_send", f"At most {MAX_EVENTS} events are sent in one transaction.")
+    collected.append(_Collected(event, session.get_nested_transaction()))
+    return event.id
+
+
+def _known(session: Session, collected: list[_Collected], event: NewEvent) -> UUID | None:
+    """Return the event that has the id of `event` already, in this transaction or in the last 24 hours."""
+    mine = (event.owner_id, event.unique_id)
+    for item in collected:
+        if (item.event.owner_id, item.event.unique_id) == mine:
+            return item.event.id
+    return store_events.holder_of(driver(session), event.owner_id, str(event.unique_id))
+
+
+def make_event(name: str, data: dict[str, Any], *, owner_id: UUID | None, unique_id: str | None = None) -> NewEvent:
+    """Check an event and give it its id; see `send` for what is refused."""
+    if len(name) > MAX_NAME:
+        raise LimitExceeded("event_name", f"An event's name has at most {MAX_NAME} characters.")
+    if not _NAME.fullmatch(name):
+        raise EngineError(f"{name!r} is no event name; write it like video/uploaded.")
+    if name.startswith(RESERVED):
+        raise EngineError(f"{name!r} is reserved: the engine itself sends it.")
+    return NewEvent(new_id(), name, data, codec.dump_event(data, name), owner_id, unique_id)
+
+
+def has_collected() -> bool:
+    """Tell whether the current session has events that are not written yet."""
+    if not has_app_context():
+        return False  # then there is no session either
+    session = runtime().ports.session
+    return session.registry.has() and bool(session().info.get(_COLLECTED))
+
+
+def write_collected(session: Session) -> None:
+    """Write what `session` has collected, on its own connection and in its transaction."""
+    collected: list[_Collected] = session.info.pop(_COLLECTED, [])
+    if collected:
+        runs = write_repeating(driver(session), [item.event for item in collected])
+        session.info.setdefault(_WRITTEN, []).extend(runs)
+
+
+def write_repeating(connection: Connection, events: list[NewEvent]) -> list[NewRun]:
+    """Write `events` inside a savepoint; a deadlock is repeated once."""
+    connection.execute("SAVEPOINT engine_send")
+    try:
+        runs = store_events.write(connection, events)
+    except psycopg.errors.DeadlockDetected:
+        connection.execute("ROLLBACK TO SAVEPOINT engine_send")
+        runs = store_events.write(connection, events)
+    connection.execute("RELEASE SAVEPOINT engine_send")
+    return runs
+
+
+def tell_after_commit(session: Session, runs: list[NewRun], changed: Iterable[str] = ()) -> None:
+    """Give hints for new `runs`, and announce them and the topics `changed`, once `session` has committed."""
+    session.info.setdefault(_WRITTEN, []).extend(runs)
+    session.info.setdefault(_CHANGED, set()).update(changed)
+
+
+def tell(runs: list[NewRun]) -> None:
+    """Give workers hints about new runs and browsers their topics; call it after the commit."""
+    if runs:
+        state = runtime()
+        state.hint([(run.workflow, str(run.id)) for run in runs])
+        state.announce({topic for run in runs for topic in topics(run.id, run.subject, run.owner_id)})
+
+
+def topics(run_id: UUID, subject: str | None, owner_id: UUID | None) -> list[str]:
+    """Return the live topics that a change of this run touches."""
+    found = [f"run:{run_id}"]
+    if subject:
+        found.append(subject)
+    if owner_id:
+        found.append(f"runs:{owner_id}")
+    return found
+
+
+def driver(session: Session) -> Connection:
+    """Return the psycopg connection on which `session` has its transaction."""
+    found: Connection = session.connection().connection.driver_connection  # type: ignore[assignment]
+    return found
+
+
+def listen() -> None:
+    """Hook into every session's transaction (once per process)."""
+    if not sa.event.contains(Session, "before_commit", _before_commit):
+        sa.event.listen(Session, "before_commit", _before_commit)
+        sa.event.listen(Session, "after_commit", _after_commit)
+        sa.event.listen(Session, "after_transaction_end", _after_end)
+
+
+def _before_commit(session: Session) -> None:
+    if session.info.get(_COLLECTED) and session.get_nested_transaction() is None:
+        session.flush()  # the caller's rows first: a refused row costs no event
+        write_collected(session)
+
+
+def _after_commit(session: Session) -> None:
+    released = session.get_nested_transaction()
+    if released is not None:  # a released savepoint is no commit: its events belong to the level above
+        for item in session.info.get(_COLLECTED, []):
+            if item.savepoint is released:
+                item.savepoint = released.parent if released.parent and released.parent.nested else None
+        return
+    tell(session.info.pop(_WRITTEN, []))
+    changed = session.info.pop(_CHANGED, None)
+    if changed:
+        runtime().announce(changed)
+
+
+def _after_end(session: Session, transaction: SessionTransaction) -> None:
+    """Forget what a transaction that was not committed has collected."""
+    if transaction.nested:
+        kept = [item for item in session.info.get(_COLLECTED, []) if item.savepoint is not transaction]
+        session.info[_COLLECTED] = kept
+    elif transaction.parent is None:
+        for name in (_COLLECTED, _WRITTEN, _CHANGED):
+            session.info.pop(name, None)

@@ -1,0 +1,33 @@
+"""Starting the engine in a process: its ports, its hooks into sessions, its guard of outside calls."""
+
+from __future__ import annotations
+
+from app.engine import current, sending
+from app.engine.errors import OutsideCallRefused
+from app.engine.queue import Hints
+from app.engine.runtime import Ports, install
+from app.lib import outside
+
+
+def start(ports: Ports) -> None:
+    """Start the engine of this process with what the application hands it."""
+    state = install(ports)
+    if ports.redis_url:
+        state.hint = Hints(ports.redis_url, ports.namespace).give
+    sending.listen()
+    outside.guard("engine", refuse_outside_call, first=True)  # the database's guard drops what was collected
+
+
+def refuse_outside_call() -> None:
+    """Refuse a call outside that could not be answered for.
+
+    Raises:
+        LostLease: another worker may be doing the same call.
+        OutsideCallRefused: inside `step.transaction`, or with events collected and not yet written.
+    """
+    current.refuse_under_lost_lease()
+    attempt = current.attempt()
+    if attempt is not None and attempt.is_transaction:
+        raise OutsideCallRefused(f"Step {attempt.key!r} is a transaction: make the outside call in a step before it.")
+    if sending.has_collected():
+        raise OutsideCallRefused("Commit the events that were sent, or send them after the outside call.")

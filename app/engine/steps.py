@@ -1,0 +1,182 @@
+"""`step`: the verbs of a workflow's body. Each runs once, and is remembered under its path."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from app.engine import branches, codec, current, memory, sending
+from app.engine.errors import EngineError, Interrupt, LimitExceeded, StepError, StepKindChanged
+from app.engine.execution import Execution
+from app.engine.memory import Call
+from app.engine.runtime import logger, runtime
+from app.engine.store import Memo
+
+MAX_STEPS = 10_000
+
+
+class Step:
+    """The steps of one body, or of one branch of it.
+
+    A key is a path: the step's id, its n-th repeat `id:1`, inside a branch `section[3]/piece:2`; so the timing of
+    threads never changes a key.
+    """
+
+    def __init__(self, execution: Execution, prefix: str = "", position: Sequence[int] = ()) -> None:
+        self._execution = execution
+        self._prefix = prefix
+        self._position = list(position)
+        self._met: dict[str, int] = {}
+        self._verbs = 0
+        self._last_seen = 0
+        self.interrupt: Interrupt | None = None
+
+    def run(self, id: str, function: Callable[..., Any], *args: Any, retries: int | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        """Run `function(*args, **kwargs)` and remember its result (JSON).
+
+        What the function wrote to the database and the memo are committed together; its effects elsewhere happen
+        at least once (pass `ctx.key` to services that recognise repeats).
+
+        Args:
+            id: stable kebab-case verb.
+            function: the work; at most one outside call.
+            *args: passed on; shown on the run page.
+            retries: tries after the first one, instead of the workflow's.
+            **kwargs: passed on.
+
+        Raises:
+            StepError: it failed for good.
+        """
+        return self._advance("run", id, Call(function, args, kwargs, retries))
+
+    def transaction(
+        self,
+        id: str,  # noqa: A002
+        function: Callable[..., Any],
+        *args: Any,
+        retries: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Run `function(session, *args, **kwargs)`: its rows and its memo in one commit, exactly once.
+
+        Calls outside are refused inside.
+
+        Raises:
+            StepError: it failed for good.
+        """
+
+        def with_session(*args: Any, **kwargs: Any) -> Any:
+            return function(runtime().ports.session(), *args, **kwargs)
+
+        return self._advance("transaction", id, Call(with_session, args, kwargs, retries))
+
+    def send_event(
+        self,
+        id: str,  # noqa: A002
+        name: str,
+        data: dict[str, Any],
+        *,
+        owner_id: UUID | None = None,
+    ) -> str:
+        """Send an event exactly once; returns its id. Its owner is the run's unless given."""
+        owner = owner_id or self._execution.run.owner_id
+        return str(self._advance("send", id, Call(_send, (name, data), {"owner_id": owner}, 0)))
+
+    def map(
+        self,
+        id: str,  # noqa: A002
+        function: Callable[[Step, Any], Any],
+        items: Sequence[Any],
+        *,
+        limit: int = 8,
+    ) -> list[Any]:
+        """Run `function(s, item)` for every item as branches, at most `limit` at once; returns their results in order.
+
+        Each branch has its own `s` and may hold several steps. All branches run to an end, a park or a failure.
+
+        Raises:
+            StepError: of the first branch, in the order of the items, that failed.
+        """
+        calls = [(str(number), functools.partial(_call_with, function, item)) for number, item in enumerate(items)]
+        return self._branch_out(id, calls, limit)
+
+    def parallel(
+        self,
+        id: str,  # noqa: A002
+        branches: Mapping[str, Callable[[Step], Any]],
+        *,
+        limit: int = 8,
+    ) -> dict[str, Any]:
+        """Run named branches `function(s)`, at most `limit` at once; returns their results by name. As `map`."""
+        results = self._branch_out(id, list(branches.items()), limit)
+        return dict(zip(branches, results, strict=True))
+
+    def remembered(self, kind: str, id: str, function: Callable[[], Any]) -> Any:  # noqa: A002
+        """Remember a value that must be the same on every replay (the clock, a random number)."""
+        return self._advance(kind, id, Call(function, (), {}, 0))
+
+    def _advance(self, kind: str, id: str, call: Call) -> Any:  # noqa: A002
+        try:
+            key, position = self._meet(id)
+            memo = self._execution.loaded.memos.get(key)
+            if memo is not None:
+                return self._recall(memo, kind)
+            if len(self._execution.loaded.memos) >= MAX_STEPS:
+                raise LimitExceeded("steps_per_run", f"A run has at most {MAX_STEPS} steps; split the work into runs.")
+            return memory.make(self._execution, kind, key, position, call)
+        except Interrupt as interrupt:
+            self.interrupt = interrupt
+            raise
+
+    def _branch_out(self, id: str, calls: Sequence[tuple[str, Callable[[Step], Any]]], limit: int) -> list[Any]:  # noqa: A002
+        try:
+            key, position = self._meet(id)
+            steps = [Step(self._execution, f"{key}[{name}]/", [*position, n]) for n, (name, _) in enumerate(calls)]
+            work = [functools.partial(_enter, s, call) for s, (_, call) in zip(steps, calls, strict=True)]
+            return branches.run_all(work, limit)
+        except Interrupt as interrupt:
+            self.interrupt = interrupt
+            raise
+
+    def _meet(self, id: str) -> tuple[str, list[int]]:  # noqa: A002
+        """Return the key and position of the verb that the body has come to, or stop here."""
+        if self.interrupt is not None:
+            raise self.interrupt  # a `finally:` in the body starts no steps
+        if current.attempt() is not None:
+            raise EngineError(f"Step {id!r} was started inside another step; steps do not nest.")
+        self._execution.check()
+        repeat = self._met.get(id, 0)
+        self._met[id] = repeat + 1
+        self._verbs += 1
+        return f"{self._prefix}{id}" + (f":{repeat}" if repeat else ""), [*self._position, self._verbs]
+
+    def _recall(self, memo: Memo, kind: str) -> Any:
+        if memo.kind != kind:
+            raise StepKindChanged(
+                f"Step {memo.key!r} was remembered as {memo.kind!r} and is {kind!r} now: give it a new id."
+            )
+        if memo.position[-1] < self._last_seen:
+            logger.warning("step.reordered", run_id=str(self._execution.run.id), step=memo.key)
+        self._last_seen = max(self._last_seen, memo.position[-1])
+        if memo.status == "failed":
+            raise StepError(memo.key, memo.error or {})
+        return memory.value_of(memo)
+
+
+def _send(name: str, data: dict[str, Any], *, owner_id: UUID | None) -> str:
+    codec.dump_event(data, name)
+    return str(sending.send(name, data, owner_id=owner_id))
+
+
+def _call_with(function: Callable[[Step, Any], Any], item: Any, step: Step) -> Any:
+    return function(step, item)
+
+
+def _enter(step: Step, call: Callable[[Step], Any]) -> Any:
+    with current.within(step):
+        result = call(step)
+    if step.interrupt is not None:
+        raise step.interrupt  # the branch swallowed it
+    return result

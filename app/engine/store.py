@@ -1,0 +1,307 @@
+"""SQL on one run: claim, load, checkpoint, park, finish. Every write is fenced by the run's epoch.
+
+Lock order everywhere: flow keys (sorted), then runs by id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from app.engine.registry import registry
+from app.engine.runtime import Connection
+from app.engine.store_events import LOAD_EVENT, Event
+
+_RUN_COLUMNS = """id, workflow, version, owner_id, subject, event_id, epoch, wake_seq, attempt, flow_a, flow_b,
+  parent_run, edited, idempotency_key, requested, progress, created_at, engine_now() AS claimed_at"""
+
+_TAKE = """
+UPDATE run SET status = 'running', epoch = epoch + 1, lease_until = engine_now() + %(lease)s * interval '1 second',
+               worker = %(worker)s, due_at = NULL, started_at = coalesce(started_at, engine_now())
+"""
+
+CLAIM = f"""
+{_TAKE} WHERE id IN (
+  SELECT id FROM run
+  WHERE status = 'queued' AND held_by IS NULL AND flow_a IS NULL AND workflow = ANY(%(workflows)s)
+  ORDER BY sort_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING {_RUN_COLUMNS}
+"""  # noqa: S608  (constant text)
+
+CLAIM_THESE = f"""
+{_TAKE} WHERE id IN (
+  SELECT id FROM run
+  WHERE id = ANY(%(ids)s) AND status = 'queued' AND held_by IS NULL AND (flow_a IS NULL OR %(admitted)s)
+    AND workflow = ANY(%(workflows)s)
+  ORDER BY id FOR UPDATE SKIP LOCKED)
+RETURNING {_RUN_COLUMNS}
+"""  # noqa: S608  (constant text)
+
+LOAD_STEPS = """
+SELECT key, kind, status, position, output, blob_id, error, size_bytes FROM step WHERE run_id = %s
+"""
+
+LOAD_ATTEMPTS = """
+SELECT key, number, is_deferral, started_at, retry_at FROM step_attempt WHERE run_id = %s ORDER BY key, number
+"""
+
+# The last statement before COMMIT. Without FOR SHARE a stale worker's memo slips past a take-over that is not
+# committed yet. Nothing else in the transaction touches the run: share-then-update deadlocks.
+CHECKPOINT = """
+WITH fence AS (
+  SELECT id, requested FROM run WHERE id = %(run_id)s::uuid AND epoch = %(epoch)s AND status = 'running' FOR SHARE
+), memo AS (
+  INSERT INTO step (run_id, key, kind, status, position, input, output, blob_id, error, size_bytes,
+                    started_at, finished_at)
+  SELECT id, %(key)s, %(kind)s, %(status)s, %(position)s::int[], %(input)s::json, %(output)s::json, %(blob_id)s,
+         %(error)s::json, %(size_bytes)s,
+         engine_now() - %(seconds)s * interval '1 second', engine_now()
+  FROM fence ON CONFLICT DO NOTHING RETURNING run_id
+)
+SELECT fence.requested FROM memo, fence
+"""
+
+# One statement, one snapshot: whose run it is, and what is remembered under the key.
+WHOSE = """
+SELECT run.epoch, run.status, step.key IS NOT NULL AS is_remembered
+FROM run LEFT JOIN step ON step.run_id = run.id AND step.key = %(key)s WHERE run.id = %(run_id)s::uuid
+"""
+
+RECORD_ATTEMPT = """
+INSERT INTO step_attempt (run_id, key, number, is_deferral, error, started_at, finished_at, retry_at)
+SELECT id, %(key)s, %(number)s, %(is_deferral)s, %(error)s::json, %(started_at)s, engine_now(),
+       engine_now() + %(pause)s * interval '1 second'
+FROM run WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = 'running' FOR SHARE
+ON CONFLICT DO NOTHING RETURNING retry_at
+"""
+
+LOCK_FLOWS = "SELECT key FROM flow WHERE key = ANY(%s) ORDER BY key FOR UPDATE"
+
+PARK = """
+UPDATE run SET status = 'waiting', due_at = %(due_at)s, lease_until = NULL, worker = NULL, active = NULL,
+               attempt = attempt + %(failed)s, progress = coalesce(%(progress)s::json, progress)
+WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = 'running' AND wake_seq = %(wake_seq)s AND requested IS NULL
+RETURNING id
+"""
+
+REQUEUE = """
+UPDATE run SET status = 'queued', lease_until = NULL, worker = NULL, active = NULL,
+               progress = coalesce(%(progress)s::json, progress)
+WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = 'running' RETURNING id
+"""
+
+FINISH = """
+UPDATE run SET status = %(status)s, output = %(output)s::json, error = %(error)s::json,
+               reason = coalesce(%(reason)s, reason), lease_until = NULL, worker = NULL, active = NULL, due_at = NULL,
+               held_by = NULL, requested = NULL, finished_at = engine_now(),
+               progress = coalesce(%(progress)s::json, progress)
+WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = ANY(%(from_statuses)s)
+  AND (requested IS NULL OR %(status)s <> 'completed')
+RETURNING id
+"""
+
+LOOK_AGAIN = "SELECT wake_seq, requested FROM run WHERE id = %s AND epoch = %s AND status = 'running'"
+
+RELEASE_KEY = "DELETE FROM idem WHERE scope = %s AND key = %s AND holder = %s"
+
+
+@dataclass
+class Claimed:
+    """A run as its worker claimed it."""
+
+    id: UUID
+    workflow: str
+    version: int
+    owner_id: UUID | None
+    subject: str | None
+    event_id: UUID
+    epoch: int
+    wake_seq: int
+    attempt: int
+    flow_a: str | None
+    flow_b: str | None
+    parent_run: UUID | None
+    edited: dict[str, Any] | None
+    idempotency_key: str | None
+    requested: str | None
+    progress: dict[str, Any] | None
+    created_at: datetime
+    claimed_at: datetime
+
+    @property
+    def flows(self) -> list[str]:
+        """Return its flow keys, sorted as they are locked."""
+        return sorted(key for key in (self.flow_a, self.flow_b) if key)
+
+
+@dataclass
+class Memo:
+    """A remembered step."""
+
+    key: str
+    kind: str
+    status: str
+    position: list[int]
+    output: Any
+    blob_id: UUID | None
+    error: dict[str, Any] | None
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class PastAttempt:
+    """A try of a step that did not succeed."""
+
+    key: str
+    number: int
+    is_deferral: bool
+    started_at: datetime
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a worker reads once when it takes a run up."""
+
+    event: Event
+    memos: dict[str, Memo]
+    attempts: dict[str, list[PastAttempt]]
+
+
+@dataclass(frozen=True)
+class NewMemo:
+    """A step's ending, about to be remembered.
+
+    Ids, positions and times are in types that cost psycopg next to nothing to adapt: half of a step's work was that.
+    """
+
+    run_id: str
+    epoch: int
+    key: str
+    kind: str
+    status: str
+    position: str  # a PostgreSQL array literal
+    input: str | None
+    output: str | None
+    blob_id: UUID | None
+    error: str | None
+    size_bytes: int
+    seconds: float  # how long it took
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What became of a checkpoint: `is_mine` false means stop; `is_new` false means adopt what is remembered."""
+
+    is_mine: bool
+    is_new: bool
+    is_cancel_requested: bool = False
+
+
+def claim(connection: Connection, *, worker: str, lease: float, workflows: list[str], limit: int) -> list[Claimed]:
+    """Claim up to `limit` queued runs without concurrency limits, oldest first."""
+    values = {"worker": worker, "lease": lease, "workflows": workflows, "limit": limit}
+    with connection.cursor(row_factory=class_row(Claimed)) as cursor:
+        return cursor.execute(CLAIM, values).fetchall()
+
+
+def claim_these(
+    connection: Connection, ids: list[UUID], *, worker: str, lease: float, admitted: bool = False
+) -> list[Claimed]:
+    """Claim exactly these runs where they are still free; those with limits only when `admitted`.
+
+    Never one of a workflow that this process does not know: during a deploy a hint may reach an older worker.
+    """
+    values = {"worker": worker, "lease": lease, "ids": ids, "admitted": admitted, "workflows": registry.names()}
+    with connection.cursor(row_factory=class_row(Claimed)) as cursor:
+        return cursor.execute(CLAIM_THESE, values).fetchall()
+
+
+def load(connection: Connection, run: Claimed) -> Loaded:
+    """Read the event, memos and failed tries of a run, in statements after the one that claimed it.
+
+    Each has a fresh snapshot: inside the claiming statement, a checkpoint that the claim had to wait for would
+    be missed and its paid call repeated.
+    """
+    with (
+        connection.pipeline(),
+        connection.cursor(row_factory=class_row(Event)) as events,
+        connection.cursor(row_factory=class_row(Memo)) as steps,
+        connection.cursor(row_factory=class_row(PastAttempt)) as tries,
+    ):
+        events.execute(LOAD_EVENT, [run.event_id])
+        steps.execute(LOAD_STEPS, [run.id])
+        tries.execute(LOAD_ATTEMPTS, [run.id])
+        event = events.fetchone()
+        memos = {memo.key: memo for memo in steps.fetchall()}
+        attempts: dict[str, list[PastAttempt]] = {}
+        for past in tries.fetchall():
+            attempts.setdefault(past.key, []).append(past)
+    if event is None:
+        raise LookupError(f"The event {run.event_id} of run {run.id} is gone.")
+    return Loaded(event, memos, attempts)
+
+
+def checkpoint(connection: Connection, memo: NewMemo) -> Stored:
+    """Remember a step in the caller's transaction, as its last statement, only while the run is this worker's."""
+    row = connection.execute(CHECKPOINT, vars(memo)).fetchone()
+    if row is not None:
+        return Stored(is_mine=True, is_new=True, is_cancel_requested=row[0] is not None)
+    found = connection.execute(WHOSE, {"run_id": memo.run_id, "key": memo.key}).fetchone()
+    is_mine = found is not None and found[0] == memo.epoch and found[1] == "running" and found[2]
+    return Stored(is_mine=is_mine, is_new=False)
+
+
+def load_memo(connection: Connection, run_id: UUID, key: str) -> Memo | None:
+    """Read one remembered step."""
+    with connection.cursor(row_factory=class_row(Memo)) as cursor:
+        return cursor.execute(f"{LOAD_STEPS} AND key = %s", [run_id, key]).fetchone()
+
+
+def save_blob(connection: Connection, blob_id: UUID, text: str) -> None:
+    """Write a large result, in the transaction of its memo."""
+    connection.execute("INSERT INTO blob (id, data) VALUES (%s, %s::json)", [blob_id, text])
+
+
+def load_blob(connection: Connection, blob_id: UUID) -> Any:
+    """Read a large result."""
+    row = connection.execute("SELECT data FROM blob WHERE id = %s", [blob_id]).fetchone()
+    return None if row is None else row[0]
+
+
+def record_attempt(connection: Connection, values: dict[str, Any]) -> tuple[bool, datetime | None]:
+    """Remember a failed try; returns whether the run is still this worker's, and when to try again."""
+    row = connection.execute(RECORD_ATTEMPT, values).fetchone()
+    return (row is not None, None if row is None else row[0])
+
+
+def park(connection: Connection, run: Claimed, due_at: datetime, *, failed: bool, progress: str | None) -> bool:
+    """Put the run to sleep until `due_at`, unless something woke it meanwhile (wake_seq has moved) or cancels it."""
+    values = {"due_at": due_at, "failed": int(failed), "progress": progress, "wake_seq": run.wake_seq}
+    return _leave(connection, PARK, run, values)
+
+
+def requeue(connection: Connection, run: Claimed, *, progress: str | None) -> bool:
+    """Give the lease back: the next free worker goes on."""
+    return _leave(connection, REQUEUE, run, {"progress": progress})
+
+
+def _leave(connection: Connection, statement: str, run: Claimed, values: dict[str, Any]) -> bool:
+    """Leave the status running under the locks of the run's flow keys; the caller promotes in the transaction."""
+    if run.flows:
+        connection.execute(LOCK_FLOWS, [run.flows])
+    row = connection.execute(statement, {"run_id": run.id, "epoch": run.epoch, **values}).fetchone()
+    return row is not None
+
+
+def look_again(connection: Connection, run: Claimed) -> bool:
+    """Take up what has happened to the run since it was claimed; false when it is no longer this worker's."""
+    row = connection.execute(LOOK_AGAIN, [run.id, run.epoch]).fetchone()
+    if row is None:
+        return False
+    run.wake_seq, run.requested = row
+    return True

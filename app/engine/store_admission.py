@@ -1,0 +1,135 @@
+"""SQL of keyed concurrency: who may start, who stands aside, who is next.
+
+A slot is one run that holds an unexpired lease. Admission locks the flow rows in key order and counts in a
+second statement: one statement would count on the snapshot from before it waited for the lock, and admit two
+of one. A run that does not fit is held by the full key and leaves the claim index; whoever frees a slot
+promotes the key's oldest held run in the same transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from app.engine import store
+from app.engine.registry import registry
+from app.engine.runtime import Connection
+from app.engine.store import Claimed
+
+CANDIDATES = """
+SELECT id, flow_a, flow_b FROM run
+WHERE status = 'queued' AND held_by IS NULL AND flow_a IS NOT NULL AND workflow = ANY(%(workflows)s)
+ORDER BY sort_at, id LIMIT %(limit)s
+"""
+
+CANDIDATES_THESE = """
+SELECT id, flow_a, flow_b FROM run
+WHERE id = ANY(%(ids)s) AND status = 'queued' AND held_by IS NULL AND flow_a IS NOT NULL ORDER BY sort_at, id
+"""
+
+COUNT = """
+SELECT key,
+  (SELECT count(*) FROM run WHERE flow_a = key AND status = 'running' AND lease_until > at)
+  + (SELECT count(*) FROM run WHERE flow_b = key AND status = 'running' AND lease_until > at)
+FROM unnest(%s::text[]) AS key, engine_now() AS at
+"""
+
+# Nobody overtakes: the oldest run of the key that is ready, whether it was set aside or not.
+OLDEST = """
+SELECT id FROM (
+  (SELECT id, sort_at FROM run WHERE flow_a = %(key)s AND status = 'queued' AND (held_by IS NULL OR held_by = %(key)s)
+   ORDER BY sort_at, id LIMIT %(limit)s)
+  UNION ALL
+  (SELECT id, sort_at FROM run WHERE flow_b = %(key)s AND status = 'queued' AND (held_by IS NULL OR held_by = %(key)s)
+   ORDER BY sort_at, id LIMIT %(limit)s)
+) AS ready ORDER BY sort_at, id LIMIT %(limit)s
+"""
+
+HOLD = """
+UPDATE run SET held_by = %(key)s WHERE id IN (
+  SELECT id FROM run
+  WHERE status = 'queued' AND held_by IS NULL AND flow_a IS NOT NULL AND (flow_a = %(key)s OR flow_b = %(key)s)
+  ORDER BY sort_at, id LIMIT 1000 FOR UPDATE SKIP LOCKED)
+"""
+
+PROMOTE = """
+UPDATE run SET held_by = NULL WHERE id IN (
+  SELECT id FROM run WHERE held_by = %(key)s
+  ORDER BY sort_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING workflow, id
+"""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A queued run with limits."""
+
+    id: UUID
+    flow_a: str
+    flow_b: str | None
+
+    @property
+    def flows(self) -> list[str]:
+        """Return its flow keys."""
+        return [self.flow_a] + ([self.flow_b] if self.flow_b else [])
+
+
+def candidates(connection: Connection, workflows: list[str], limit: int) -> list[Candidate]:
+    """Peek at the oldest queued runs with limits, without locking them."""
+    with connection.cursor(row_factory=class_row(Candidate)) as cursor:
+        return cursor.execute(CANDIDATES, {"workflows": workflows, "limit": limit}).fetchall()
+
+
+def candidates_among(connection: Connection, ids: list[UUID]) -> list[Candidate]:
+    """Peek at these runs if they are queued and have limits."""
+    with connection.cursor(row_factory=class_row(Candidate)) as cursor:
+        return cursor.execute(CANDIDATES_THESE, {"ids": ids}).fetchall()
+
+
+def admit(connection: Connection, wanted: list[Candidate], *, worker: str, lease: float) -> list[Claimed]:
+    """Claim those of `wanted` that fit their limits, in a transaction of its own; the others stand aside."""
+    keys = sorted({key for candidate in wanted for key in candidate.flows})
+    with connection.transaction():
+        connection.execute(store.LOCK_FLOWS, [keys])
+        free = free_slots(connection, keys)
+        next_up = {key: _oldest(connection, key, free[key]) for key in keys}
+        admitted = []
+        for candidate in wanted:
+            if all(free[key] > 0 and candidate.id in next_up[key] for key in candidate.flows):
+                admitted.append(candidate.id)
+                for key in candidate.flows:
+                    free[key] -= 1
+        claimed = store.claim_these(connection, admitted, worker=worker, lease=lease, admitted=True) if admitted else []
+        for key in keys:
+            if free[key] <= 0:
+                connection.execute(HOLD, {"key": key})
+            else:
+                promote(connection, [key], free[key])
+    return claimed
+
+
+def free_slots(connection: Connection, keys: list[str]) -> dict[str, int]:
+    """Return how many more runs each key allows; a limit that the code no longer has allows any number."""
+    counts = connection.execute(COUNT, [keys]).fetchall()
+    return {key: _limit(key) - count for key, count in counts}
+
+
+def promote(connection: Connection, keys: list[str], limit: int = 1) -> list[tuple[str, str]]:
+    """Let the oldest held runs of each key be claimed again; returns (workflow, run id) for hints."""
+    promoted: list[tuple[str, str]] = []
+    for key in keys:
+        rows = connection.execute(PROMOTE, {"key": key, "limit": limit}).fetchall()
+        promoted += [(workflow, str(run_id)) for workflow, run_id in rows]
+    return promoted
+
+
+def _oldest(connection: Connection, key: str, limit: int) -> set[UUID]:
+    rows = connection.execute(OLDEST, {"key": key, "limit": max(limit, 0)}).fetchall()
+    return {row[0] for row in rows}
+
+
+def _limit(key: str) -> int:
+    limit = registry.limit_of(key)
+    return 1 << 30 if limit is None else limit

@@ -1,0 +1,140 @@
+"""SQL of timekeeping: wake, rescue, repair, forget. Every pass may run anywhere, any number of times at once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from app.engine.runtime import Connection
+
+# Moves wake_seq also of a running run, so that one about to park goes round again instead.
+WAKE = """
+UPDATE run SET wake_seq = wake_seq + 1, status = CASE status WHEN 'waiting' THEN 'queued' ELSE status END,
+               sort_at = CASE status WHEN 'waiting' THEN coalesce(due_at, sort_at) ELSE sort_at END, due_at = NULL
+WHERE id IN (
+  SELECT id FROM run WHERE id = ANY(%s) AND status IN ('waiting', 'running') ORDER BY id FOR NO KEY UPDATE)
+RETURNING workflow, id, status
+"""
+
+WAKE_DUE = """
+UPDATE run SET wake_seq = wake_seq + 1, status = 'queued', sort_at = due_at, due_at = NULL
+WHERE id IN (
+  SELECT id FROM run WHERE status = 'waiting' AND due_at <= (SELECT engine_now())
+  ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
+RETURNING workflow, id
+"""
+
+NEXT_DUE = """
+SELECT least(
+  (SELECT extract(epoch FROM min(due_at) - engine_now()) FROM run WHERE status = 'waiting'),
+  (SELECT extract(epoch FROM min(lease_until) - engine_now()) FROM run WHERE status = 'running'))
+"""
+
+EXPIRED = """
+SELECT id, epoch, flow_a, flow_b FROM run WHERE status = 'running' AND lease_until <= (SELECT engine_now())
+ORDER BY lease_until LIMIT %s
+"""
+
+# A take-over without a newly remembered step counts towards dead; a new step starts the count anew.
+COUNT_RECOVERY = """
+UPDATE run SET recoveries = CASE WHEN steps.number > steps_at_recovery THEN 1 ELSE recoveries + 1 END,
+               steps_at_recovery = steps.number
+FROM (SELECT count(*) AS number FROM step WHERE run_id = %(id)s) AS steps
+WHERE id = %(id)s AND epoch = %(epoch)s AND status = 'running' AND lease_until <= engine_now()
+RETURNING recoveries
+"""
+
+RESCUE = """
+UPDATE run SET status = 'queued', lease_until = NULL, worker = NULL, active = NULL
+WHERE id = %(id)s AND epoch = %(epoch)s AND status = 'running' RETURNING workflow, id
+"""
+
+# From key to key through the index: DISTINCT would read 100,000 runs of one key each second.
+HELD_KEYS = """
+WITH RECURSIVE keys AS (
+  (SELECT held_by FROM run WHERE held_by IS NOT NULL ORDER BY held_by LIMIT 1)
+  UNION ALL
+  SELECT (SELECT held_by FROM run WHERE held_by > keys.held_by ORDER BY held_by LIMIT 1)
+  FROM keys WHERE keys.held_by IS NOT NULL
+)
+SELECT held_by FROM keys WHERE held_by IS NOT NULL
+"""
+
+FORGET = (
+    "DELETE FROM idem WHERE (scope, key) IN (SELECT scope, key FROM idem WHERE expires_at <= engine_now() LIMIT %s)"
+)
+
+FORGET_WORKERS = "DELETE FROM worker WHERE seen_at < engine_now() - interval '1 day'"
+
+SEEN = """
+INSERT INTO worker (name, kind, host, pid, threads, busy, started_at, seen_at)
+VALUES (%(name)s, %(kind)s, %(host)s, %(pid)s, %(threads)s, %(busy)s, engine_now(), engine_now())
+ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at, busy = excluded.busy
+"""
+
+# In the order of ids and never waiting: a checkpoint that holds one run must not delay the leases of all others.
+HEARTBEAT = """
+UPDATE run SET lease_until = engine_now() + %(lease)s * interval '1 second'
+WHERE id IN (
+  SELECT run.id FROM run JOIN unnest(%(ids)s::uuid[], %(epochs)s::int[]) AS mine (id, epoch)
+    ON mine.id = run.id AND mine.epoch = run.epoch
+  WHERE run.status = 'running' ORDER BY run.id FOR NO KEY UPDATE OF run SKIP LOCKED)
+RETURNING id
+"""
+
+LOOK = "SELECT id, epoch, status, requested FROM run WHERE id = ANY(%s)"
+
+SHOW = """
+UPDATE run SET progress = coalesce(%(progress)s::json, progress), active = %(active)s::json
+WHERE id IN (
+  SELECT id FROM run WHERE id = %(id)s AND epoch = %(epoch)s AND status = 'running' FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING id
+"""
+
+
+def wake(connection: Connection, ids: list[UUID]) -> list[tuple[str, str]]:
+    """Wake these runs; returns (workflow, run id) of those that are queued now."""
+    rows = connection.execute(WAKE, [ids]).fetchall()
+    return [(workflow, str(run_id)) for workflow, run_id, status in rows if status == "queued"]
+
+
+def wake_due(connection: Connection, limit: int) -> list[tuple[str, str]]:
+    """Wake runs whose time has come; returns (workflow, run id) for hints."""
+    return [(workflow, str(run_id)) for workflow, run_id in connection.execute(WAKE_DUE, [limit]).fetchall()]
+
+
+def seconds_to_next(connection: Connection) -> float | None:
+    """Return the seconds until the next due run or expiring lease (negative: overdue), or None."""
+    row = connection.execute(NEXT_DUE).fetchone()
+    return None if row is None or row[0] is None else float(row[0])
+
+
+def heartbeat(connection: Connection, leases: dict[UUID, int], seconds: float) -> set[UUID]:
+    """Renew these leases (run id -> epoch); returns those renewed. Others are gone, or locked just now."""
+    values = {"ids": list(leases), "epochs": list(leases.values()), "lease": seconds}
+    return {row[0] for row in connection.execute(HEARTBEAT, values).fetchall()}
+
+
+def look(connection: Connection, ids: list[UUID]) -> dict[UUID, tuple[int, str, str | None]]:
+    """Return epoch, status and request of these runs."""
+    return {row[0]: (row[1], row[2], row[3]) for row in connection.execute(LOOK, [ids]).fetchall()}
+
+
+def show(connection: Connection, run_id: UUID, epoch: int, progress: str | None, active: str | None) -> bool:
+    """Write a running run's progress and active steps; false when it is locked or no longer this worker's."""
+    values = {"id": run_id, "epoch": epoch, "progress": progress, "active": active}
+    return connection.execute(SHOW, values).fetchone() is not None
+
+
+def seen(connection: Connection, values: dict[str, Any]) -> None:
+    """Say that a worker or upkeep process is alive."""
+    connection.execute(SEEN, values)
+
+
+def upkeep_done(connection: Connection, name: str) -> datetime | None:
+    """Say that a pass of upkeep was finished."""
+    row = connection.execute(
+        "UPDATE worker SET upkeep_at = engine_now() WHERE name = %s RETURNING upkeep_at", [name]
+    ).fetchone()
+    return None if row is None else row[0]

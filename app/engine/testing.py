@@ -1,0 +1,168 @@
+"""Helpers for tests of workflows: run what is due in this process, move the clock, crash at a step."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from psycopg import sql
+
+from app.engine import advance as advancing
+from app.engine import memory, reads, sending, store_events, upkeep
+from app.engine.queue import Hints
+from app.engine.reads import RunView
+from app.engine.registry import registry
+from app.engine.runtime import runtime
+from app.engine.schema import event, run
+from app.engine.store import NewMemo, Stored
+
+__all__ = ["Hints", "runtime"]  # besides what is defined here
+
+WORKER = "drain"
+
+
+class Clock:
+    """The engine's clock in tests: the database's own, moved by an offset. Never goes back but by `reset`."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock `seconds` on (commits the current session)."""
+        self._set(self.offset + seconds)
+
+    def reset(self) -> None:
+        """Go back to real time, if the clock was moved."""
+        if self.offset:
+            self._set(0.0)
+
+    def _set(self, offset: float) -> None:
+        state = runtime()
+        _commit()
+        with state.pool.connection() as connection:
+            name = sql.Identifier(connection.info.dbname)
+            value = sql.Literal(f"{offset} seconds")
+            connection.execute(sql.SQL("ALTER DATABASE {} SET throughline.clock_offset = {}").format(name, value))
+        self.offset = offset
+        state.pool.close()  # connections take the setting up when they are opened
+        state.ports.engine.dispose()
+
+
+clock = Clock()
+
+
+class SimulatedCrash(BaseException):
+    """The process "died" right after a commit."""
+
+
+def drain(*, advance: bool = False) -> list[tuple[str, str]]:
+    """Run all due runs in this process until nothing is due.
+
+    Commits the current session first, and expires its rows at the end.
+
+    Args:
+        advance: jump the clock to the next due retry or expired lease, and go on.
+
+    Returns:
+        (workflow, status) of each pass over a run, in order.
+    """
+    _commit()
+    passes: list[tuple[str, str]] = []
+    while True:
+        upkeep.run_pass()
+        claimed = advancing.claim_batch(WORKER, 10)
+        for item, claimed_at in claimed:
+            passes.append((item.workflow, advancing.advance(item, claimed_at)))
+        if not claimed and not (advance and _jump()):
+            break
+    runtime().ports.session.expire_all()
+    return passes
+
+
+def run_workflow(function: Callable[..., Any], data: dict[str, Any], *, owner_id: UUID | None = None) -> RunView:
+    """Start one run of a registered workflow with `data`, run everything due (retries too), return the run."""
+    workflow = next(found for found in registry.by_name.values() if found.function is function)
+    _commit()
+    sent = sending.make_event(workflow.on[0].replace("/*", "/test"), data, owner_id=owner_id)
+    with runtime().pool.connection() as connection, connection.transaction():
+        connection.execute(store_events.INSERT_EVENT, vars(sent))
+        runs = store_events.insert_runs(connection, [store_events.plan(workflow, sent)])
+    drain(advance=True)
+    found = reads.get_run(runs[0].id)
+    if found is None:
+        raise AssertionError("the run has vanished")
+    return found
+
+
+def sent_events(name: str | None = None) -> list[dict[str, Any]]:
+    """Return what was sent, oldest first: name, data, owner_id."""
+    query = sa.select(event.c.name, event.c.data, event.c.owner_id).order_by(event.c.id)
+    if name is not None:
+        query = query.where(event.c.name == name)
+    return [dict(row) for row in runtime().ports.session.execute(query).mappings()]
+
+
+def assert_sent(name: str, **expected: Any) -> dict[str, Any]:
+    """Assert that exactly one event of this name has these values in its data; returns its data."""
+    everything = sent_events(name)
+    found = [item["data"] for item in everything if all(item["data"].get(key) == expected[key] for key in expected)]
+    if len(found) != 1:
+        raise AssertionError(f"{len(found)} events {name} with {expected} were sent; there are: {everything}")
+    data: dict[str, Any] = found[0]
+    return data
+
+
+@contextlib.contextmanager
+def crash_after(step_key: str) -> Iterator[None]:
+    """Inside this block, "kill" the worker right after the step is remembered; the crash is swallowed here.
+
+    The run keeps its lease, as after a real crash: `drain(advance=True)` jumps to its end and rescues it.
+    """
+    original = memory._commit  # noqa: SLF001
+
+    def commit(memo: NewMemo) -> Stored:
+        stored = original(memo)
+        if memo.key == step_key:
+            raise SimulatedCrash(step_key)
+        return stored
+
+    memory._commit = commit  # noqa: SLF001
+    try:
+        with contextlib.suppress(SimulatedCrash):
+            yield
+    finally:
+        memory._commit = original  # noqa: SLF001
+
+
+@contextlib.contextmanager
+def isolated_registry() -> Iterator[None]:
+    """Forget inside tests-only workflows at the end of the block."""
+    before = dict(registry.by_name)
+    try:
+        yield
+    finally:
+        registry.by_name.clear()
+        registry.by_name.update(before)
+
+
+def _commit() -> None:
+    session = runtime().ports.session
+    if session.registry.has():
+        session.commit()
+
+
+def _jump() -> bool:
+    """Move the clock to the next due run or expiring lease; false when nothing is going to happen."""
+    query = sa.select(
+        sa.func.extract("epoch", sa.func.least(sa.func.min(run.c.due_at), sa.func.min(run.c.lease_until)))
+        - sa.func.extract("epoch", sa.func.engine_now())
+    ).where(run.c.status.in_(("waiting", "running")))
+    with runtime().ports.engine.connect() as connection:
+        seconds = connection.scalar(query)
+    if seconds is None:
+        return False
+    clock.advance(max(float(seconds), 0.0) + 0.01)
+    return True

@@ -1,0 +1,124 @@
+"""Timekeeping: due retries, expired leases, runs set aside, forgotten keys.
+
+There is no leader: a frozen leader would stop every clock. Any process may run a pass at any time; passes skip
+what another one has locked.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from app.engine import advance, endings, sending, store, store_admission, store_upkeep
+from app.engine.endings import Ended, Ending
+from app.engine.runtime import Connection, logger, runtime
+
+BATCH = 500
+MAX_RECOVERIES = 5
+LONGEST_SLEEP = 1.0  # seconds
+
+
+def run_pass() -> int:
+    """Do everything that is due now; returns how many runs were moved."""
+    state = runtime()
+    moved = 0
+    hints: list[tuple[str, str]] = []
+    with state.pool.connection() as connection:
+        while True:
+            woken = store_upkeep.wake_due(connection, BATCH)
+            hints += woken
+            if len(woken) < BATCH:
+                break
+        for row in connection.execute(store_upkeep.EXPIRED, [BATCH]).fetchall():
+            moved += 1
+            hints += _rescue(connection, *row)
+        hints += _repair_held(connection)
+        connection.execute(store_upkeep.FORGET, [BATCH])
+        connection.execute(store_upkeep.FORGET_WORKERS)
+    if hints:
+        state.hint(hints)
+        state.announce({f"run:{run_id}" for _, run_id in hints})
+    return moved + len(hints)
+
+
+def seconds_to_next() -> float:
+    """Return how long upkeep may sleep: at most a second, less when something is due before."""
+    with runtime().pool.connection() as connection:
+        due = store_upkeep.seconds_to_next(connection)
+    return LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, max(due, 0.01))
+
+
+def loop(name: str, stop: threading.Event) -> None:
+    """Run passes until `stop` is set. A database that is away is tried again every second."""
+    while not stop.is_set():
+        pause = LONGEST_SLEEP
+        try:
+            run_pass()
+            with runtime().pool.connection() as connection:
+                store_upkeep.upkeep_done(connection, name)
+            pause = seconds_to_next()
+        except advance.DATABASE_IS_AWAY as error:
+            logger.warning("upkeep.database_away", error=type(error).__name__)
+        except Exception:  # noqa: BLE001  the clock must not stop for one bad row
+            logger.exception("upkeep.failed")
+        stop.wait(pause)
+
+
+def identity(name: str, kind: str, threads: int, busy: int = 0) -> dict[str, Any]:
+    """Return the row by which this process is known."""
+    host = socket.gethostname()
+    return {"name": name, "kind": kind, "host": host, "pid": os.getpid(), "threads": threads, "busy": busy}
+
+
+def _rescue(
+    connection: Connection, run_id: UUID, epoch: int, flow_a: str | None, flow_b: str | None
+) -> list[tuple[str, str]]:
+    """Take a run over whose lease has expired: back to the queue, or dead when it never gets anywhere."""
+    values = {"id": run_id, "epoch": epoch}
+    flows = sorted(key for key in (flow_a, flow_b) if key)
+    with connection.transaction():
+        if flows:
+            connection.execute(store.LOCK_FLOWS, [flows])
+        counted = connection.execute(store_upkeep.COUNT_RECOVERY, values).fetchone()
+        if counted is None:
+            return []  # somebody else was quicker, or the worker is alive after all
+        if counted[0] <= MAX_RECOVERIES:
+            row = connection.execute(store_upkeep.RESCUE, values).fetchone()
+            logger.warning("run.rescued", run_id=str(run_id), recoveries=counted[0])
+            found = [(row[0], str(row[1]))] if row else []
+            return found + store_admission.promote(connection, flows)
+    ended = _bury(connection, run_id, epoch, counted[0])
+    sending.tell(ended.started)
+    return ended.promoted
+
+
+def _bury(connection: Connection, run_id: UUID, epoch: int, recoveries: int) -> Ended:
+    reason = f"Its worker was lost {recoveries} times in a row without a new step."
+    error = {"class": "Dead", "code": "dead", "message": reason}
+    ended = Ended(is_done=False)
+    with connection.transaction():
+        ended = endings.finish(connection, run_id, epoch, Ending("dead", error=error, reason=reason))
+        if not ended.is_done:  # its worker was alive after all, and has ended it: no hook, no event
+            raise psycopg.Rollback
+    if ended.is_done:
+        logger.error("run.dead", run_id=str(run_id), recoveries=recoveries)
+        runtime().announce({f"run:{run_id}"})
+    return ended
+
+
+def _repair_held(connection: Connection) -> list[tuple[str, str]]:
+    """Promote held runs whose key has free slots (a promotion may have been lost with its worker)."""
+    keys = [row[0] for row in connection.execute(store_upkeep.HELD_KEYS).fetchall()]
+    promoted: list[tuple[str, str]] = []
+    for key in keys:
+        with connection.transaction():
+            connection.execute(store.LOCK_FLOWS, [[key]])
+            free = store_admission.free_slots(connection, [key])[key]
+            if free > 0:
+                promoted += store_admission.promote(connection, [key], free)
+    return promoted
