@@ -1,0 +1,169 @@
+"""Models: what the product asks of them, and which server answers (front page of this adapter).
+
+`transcriber()` and `embedder()` give the current app's instances, made from the settings when first needed; tests
+put fakes in their place with `install()`. The real classes are in `llm_openai.py`, the fakes in `llm_fakes.py`.
+
+Every call passes the outside gate first (`app.lib.outside`), so it must not be made with uncommitted changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from flask import Flask, current_app
+
+from app.adapters import cache as _cache  # noqa: F401  (its table is part of the schema, also before the first call)
+from app.settings import Settings
+
+EXTENSION = "throughline.llm"
+DIMENSIONS = 1536
+SANDBOX_NOTE = (
+    "This is a rough draft by the offline recogniser. Of a hundred words it gets about 10 to 20 wrong in our sample"
+    " talks, about 20 in English that is read aloud, and about 60 in spontaneous speech."
+)
+
+
+@dataclass(frozen=True)
+class Word:
+    """One spoken word, as it is written; times in seconds of the file, confidence 0..1 or None when not known."""
+
+    text: str
+    start: float
+    end: float
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """What was said. `words` is empty when the model gives text only.
+
+    `seconds_billed` is 0 when the answer came from the cache: nothing was paid for it.
+    """
+
+    text: str
+    words: tuple[Word, ...]
+    seconds_billed: float
+    is_cached: bool = False
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One vector of DIMENSIONS floats for each text, in order; `tokens` billed (0 when it came from the cache)."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    tokens: int
+    is_cached: bool = False
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a transcription provider can do. `languages` are ISO 639-1 codes; empty means any."""
+
+    has_times: bool
+    max_bytes: int
+    languages: tuple[str, ...] = ()
+
+    def knows(self, language: str) -> bool:
+        """Tell whether `language` ("en", "en-GB") can be transcribed."""
+        return not self.languages or short_language(language) in self.languages
+
+
+class Transcriber(Protocol):
+    """Turns a sound file into text."""
+
+    @property
+    def model(self) -> str:
+        """Return the model's name, as it is kept with every transcript."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Return what this provider can do."""
+
+    def transcribe(
+        self,
+        path: Path,
+        *,
+        language: str = "",
+        prompt: str = "",
+        vocabulary: str = "",
+        owner_id: UUID | None = None,
+    ) -> Transcription:
+        """Transcribe one file.
+
+        Args:
+            path: an audio file of at most `capabilities.max_bytes`; its suffix tells the format.
+            language: ISO 639-1, with or without a region; empty lets the model guess.
+            prompt: what was said just before, so that names and style go on.
+            vocabulary: names and terms, separated by commas.
+            owner_id: whose call it is: an identical call of the same person is answered from the cache.
+
+        Raises:
+            Transient: it may work later; `retry_after` (seconds) when the provider or the limiter said so.
+            Permanent: it will fail again; the message says what to do.
+        """
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors."""
+
+    @property
+    def model(self) -> str:
+        """Return the model's name; vectors of different models must not be compared."""
+
+    def embed(self, texts: Sequence[str], *, owner_id: UUID | None = None) -> Embedded:
+        """Embed `texts` (1 to 2048 of them, none empty) in one call.
+
+        Raises:
+            Transient: it may work later; `retry_after` (seconds) when the provider or the limiter said so.
+            Permanent: it will fail again; the message says what to do.
+        """
+
+
+@dataclass
+class _Models:
+    transcriber: Transcriber | None = field(default=None)
+    embedder: Embedder | None = field(default=None)
+
+
+def transcriber() -> Transcriber:
+    """Return the current app's transcriber."""
+    models = _models(current_app)
+    if models.transcriber is None:
+        from app.adapters.llm_openai import OpenAITranscriber
+
+        models.transcriber = OpenAITranscriber.from_settings(_settings())
+    return models.transcriber
+
+
+def embedder() -> Embedder:
+    """Return the current app's embedder."""
+    models = _models(current_app)
+    if models.embedder is None:
+        from app.adapters.llm_openai import OpenAIEmbedder
+
+        models.embedder = OpenAIEmbedder.from_settings(_settings())
+    return models.embedder
+
+
+def install(app: Flask, *, transcriber: Transcriber | None = None, embedder: Embedder | None = None) -> None:
+    """Let `app` use these from now on; one that is None is made from the settings again when needed."""
+    app.extensions[EXTENSION] = _Models(transcriber, embedder)
+
+
+def short_language(language: str) -> str:
+    """Return the ISO 639-1 part of a language: "en" for "en-GB", "" for nothing."""
+    return language.replace("_", "-").partition("-")[0].strip().lower()
+
+
+def _models(app: Flask) -> _Models:
+    models: _Models = app.extensions.setdefault(EXTENSION, _Models())
+    return models
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.settings  # type: ignore[attr-defined]
+    return settings

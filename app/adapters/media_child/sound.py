@@ -1,0 +1,98 @@
+"""Decode sound in constant memory: a stream of mono samples whose place in time is exact; peaks for the waveform."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.container import InputContainer
+
+from .opening import MediaError, open_media
+from .probing import find_sound, only
+
+Samples = np.ndarray[Any, np.dtype[np.float32]]
+GAP_SECONDS = 0.1  # smaller jumps in time are rounding, larger ones a hole that is filled with silence
+FILL_SECONDS = 10
+
+
+def samples(path: str, rate: int, longest_seconds: float) -> Iterator[Samples]:
+    """Yield the sound of the file as mono float32 arrays at `rate`, values between -1 and 1.
+
+    Sample n of the whole stream belongs to second n / rate of the file: a late start and holes in the file's
+    own times come out as silence. Packets that cannot be decoded are left out (their time becomes silence).
+    Ends after `longest_seconds`.
+    """
+    with open_media(path) as container:
+        done, limit = 0, int(longest_seconds * rate)
+        for start, block in _blocks(container, rate):
+            hole = round(start * rate) - done if start is not None else 0
+            if GAP_SECONDS * rate < hole < limit - done:
+                for size in _split(hole, FILL_SECONDS * rate):
+                    yield np.zeros(size, np.float32)
+                done += hole
+            done += len(block)
+            yield block
+            if done >= limit:
+                return
+
+
+def waveform(path: str, duration_seconds: float, points: int = 1000) -> list[float]:
+    """Return up to `points` peaks (0 to 1) evenly over the file."""
+    rate = 8000
+    width = max(1, int(duration_seconds * rate / points) + 1)
+    peaks = np.zeros(points, np.float32)
+    at = 0
+    for block in samples(path, rate, duration_seconds + 1):
+        places = np.minimum((np.arange(at, at + len(block)) // width), points - 1)
+        np.maximum.at(peaks, places, np.abs(block))
+        at += len(block)
+    used = min(points, at // width + 1)
+    return [round(float(min(1.0, peak)), 3) for peak in peaks[:used]]
+
+
+def _blocks(container: InputContainer, rate: int) -> Iterator[tuple[float | None, Samples]]:
+    sound = find_sound(container)
+    if sound is None:
+        raise MediaError("no-audio")
+    sound.codec_context.thread_type = "AUTO"
+    only(container, sound)
+    resampler = _resampler(rate)
+    for frame in _frames(container, sound):
+        start = float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base else None
+        frame.pts = None  # the resampler would fill holes in its own way
+        try:
+            parts = resampler.resample(frame)
+        except (ValueError, av.FFmpegError):  # the file changes its own layout or rate in the middle
+            resampler = _resampler(rate)
+            parts = resampler.resample(frame)
+        for part in parts:
+            yield start, part.to_ndarray()[0]
+            start = None
+    for part in resampler.resample(None):
+        yield None, part.to_ndarray()[0]
+
+
+def _resampler(rate: int) -> av.AudioResampler:
+    return av.AudioResampler(format="fltp", layout="mono", rate=rate)
+
+
+def _frames(container: InputContainer, sound: Any) -> Iterator[AudioFrame]:
+    packets = container.demux(sound)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.FFmpegError):
+            return
+        try:
+            yield from packet.decode()
+        except (av.FFmpegError, ValueError):
+            continue
+
+
+def _split(total: int, most: int) -> Iterator[int]:
+    while total > 0:
+        yield min(total, most)
+        total -= most
