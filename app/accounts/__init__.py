@@ -1,0 +1,1 @@
+"""Accounts: people, magic links, sessions, roles, API keys, usage meters."""

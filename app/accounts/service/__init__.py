@@ -1,0 +1,61 @@
+"""The verbs of the accounts room. None of them commits, except where its docstring says so."""
+
+from __future__ import annotations
+
+from app.accounts.service.keys import create_key, revoke_key
+from app.accounts.service.notices import (
+    choose_notices,
+    notice_headers,
+    read_unsubscribe_token,
+    unsubscribe,
+    unsubscribe_url,
+)
+from app.accounts.service.people import (
+    change_profile,
+    change_standing,
+    find_or_make_person,
+    invite,
+    may_sign_up,
+    withdraw_invitation,
+)
+from app.accounts.service.sessions import close_all_sessions, close_session, open_session, revoke_session
+from app.accounts.service.sign_in import SignedIn, administrator_link, consume_code, consume_link, start_sign_in
+from app.accounts.service.usage import (
+    OverBudget,
+    ensure_budget,
+    ensure_storage,
+    record_usage,
+    register_storage,
+    storage_used,
+)
+
+__all__ = [
+    "OverBudget",
+    "SignedIn",
+    "administrator_link",
+    "change_profile",
+    "change_standing",
+    "choose_notices",
+    "close_all_sessions",
+    "close_session",
+    "consume_code",
+    "consume_link",
+    "create_key",
+    "ensure_budget",
+    "ensure_storage",
+    "find_or_make_person",
+    "invite",
+    "may_sign_up",
+    "notice_headers",
+    "open_session",
+    "read_unsubscribe_token",
+    "record_usage",
+    "register_storage",
+    "revoke_key",
+    "revoke_session",
+    "start_sign_in",
+    "storage_used",
+    "unsubscribe",
+    "unsubscribe_url",
+    "withdraw_invitation",
+]

@@ -1,0 +1,1 @@
+"""What `throughline up` starts when nothing else is configured: PostgreSQL, Redis, sandbox models."""

@@ -1,0 +1,174 @@
+"""An embedded PostgreSQL in a folder: initdb once, then start and stop."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import psycopg.sql
+
+from app.embedded import accounts, binaries, children
+from app.embedded.errors import CannotStart, no_space
+from app.embedded.sockets import socket_folder
+
+START_SECONDS = 60
+LOG_BYTES = 10_000_000
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+SETTINGS = {
+    "listen_addresses": "",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
+
+
+@dataclass
+class Postgres:
+    """One PostgreSQL server whose data lives under `folder`; it ends when the process that started it ends."""
+
+    folder: Path
+    extra_settings: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def data(self) -> Path:
+        """The cluster's data folder."""
+        return self.folder / "pgdata"
+
+    @property
+    def socket_folder(self) -> Path:
+        """Where the server's socket is made."""
+        return socket_folder(self.folder / "run", longest=".s.PGSQL.5432")
+
+    @property
+    def log(self) -> Path:
+        """The server's log."""
+        return self.folder / "postgres.log"
+
+    def url(self, database: str = "throughline") -> str:
+        """Return the address of `database` for SQLAlchemy."""
+        password = (self.folder / "password").read_text(encoding="utf-8").strip()
+        return f"postgresql+psycopg://throughline:{password}@/{database}?host={self.socket_folder}"
+
+    def start(self) -> None:
+        """Create the cluster when it is missing, start it, and wait until it answers (60 s at most).
+
+        A server which a crashed start left on this folder is stopped first.
+
+        Raises:
+            CannotStart: it did not start; the message says why as far as its log does.
+        """
+        self._make_folders()
+        self._end_leftover()
+        if not (self.data / "PG_VERSION").exists():
+            self._initdb()
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        settings = {**SETTINGS, **self.extra_settings}
+        with self.log.open("ab") as out:
+            logged = out.tell()
+            self.process = children.spawn(
+                [
+                    str(binaries.postgres_folder() / "postgres"),
+                    *("-D", str(self.data), "-k", str(self.socket_folder)),
+                    *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),
+                ],
+                cwd=self.folder,
+                env=ENVIRONMENT,
+                output=out,
+                death_signal=signal.SIGINT,  # to PostgreSQL: a fast, clean shutdown
+                as_service=True,
+            )
+        self._wait_until_ready(logged)
+
+    def make_database(self, name: str = "throughline") -> None:
+        """Create the database `name` unless it is there."""
+        address = self.url("postgres").replace("+psycopg", "")
+        with psycopg.connect(address, autocommit=True) as connection:
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
+                connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop the server and wait for it (`mode`: fast, or immediate to skip the checkpoint)."""
+        if self.process is None:
+            return
+        children.end(self.process, signal.SIGINT if mode == "fast" else signal.SIGQUIT, 60)
+        self.process = None
+
+    def _make_folders(self) -> None:
+        for part in (self.folder, self.socket_folder):
+            if not part.exists():
+                part.mkdir(mode=0o700, parents=True)
+                accounts.give(part)
+        account = accounts.service_account()
+        wanted = account.pw_uid if account else os.geteuid()
+        if self.data.exists() and self.data.stat().st_uid != wanted:
+            raise CannotStart(
+                f"The database in {self.data} belongs to another account of this machine. "
+                "Start Throughline as the account that made it, or choose another folder with THROUGHLINE_DATA."
+            )
+
+    def _end_leftover(self) -> None:
+        try:
+            pid = int((self.data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
+        except (OSError, ValueError):
+            return
+        leftover = children.find(pid, name="postgres", cwd=self.data)
+        if leftover is not None:
+            children.end_found(leftover, signal.SIGINT, 60)
+
+    def _wait_until_ready(self, logged: int) -> None:
+        assert self.process is not None  # noqa: S101  (just started)
+        status = self.data / "postmaster.pid"
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop("immediate")
+                raise self._failure("did not start", self.log.read_bytes()[logged:].decode(errors="replace"))
+            try:
+                lines = status.read_text(encoding="utf-8").splitlines()
+            except OSError:
+                lines = []
+            # The eighth line of postmaster.pid is the server's own word for its state.
+            if len(lines) > 7 and lines[7].strip() == "ready" and int(lines[0]) == self.process.pid:  # noqa: PLR2004
+                return
+            time.sleep(0.02)
+
+    def _initdb(self) -> None:
+        password = self.folder / "password"
+        if not password.exists():
+            password.touch(mode=0o600)
+            password.write_text(secrets.token_urlsafe(24), encoding="utf-8")
+            accounts.give(password)
+        done = subprocess.run(  # noqa: S603  (our own program and arguments)
+            [
+                str(binaries.postgres_folder() / "initdb"),
+                *("-D", str(self.data), "-U", "throughline", "-A", "scram-sha-256"),
+                *(f"--pwfile={password}", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            cwd=self.folder,
+            env=ENVIRONMENT,
+            start_new_session=True,  # Ctrl-C while it runs must not leave half a cluster
+            **accounts.popen_identity(),
+        )
+        if done.returncode:
+            raise self._failure("could not make its folder", done.stdout)
+
+    def _failure(self, what: str, output: str) -> CannotStart:
+        if "No space left on device" in output:
+            return no_space(self.folder)
+        return CannotStart(f"The embedded PostgreSQL {what}; {self.log} says more.\n{output.strip()[-1500:]}")

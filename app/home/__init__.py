@@ -1,0 +1,1 @@
+"""Home: what runs now, what is new, what needs you."""

@@ -1,0 +1,44 @@
+"""What is said about a file that comes in, and how names from outside are made fit to be shown. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+LONGEST_NAME = 200
+LONGEST_TITLE = 300
+
+
+@dataclass(frozen=True)
+class Details:
+    """What somebody says about a file they upload."""
+
+    title: str = ""
+    language: str = "en"
+    keep_both: bool = False  # also when they have this content already
+
+
+def clean(text: str, most: int) -> str:
+    """Return one line of text without control and direction-changing characters, at most `most` long."""
+    normal = unicodedata.normalize("NFC", text[: most * 4])
+    kept = "".join(" " if character in "\t\r\n" else character for character in normal if is_shown(character))
+    return " ".join(kept.split())[:most].strip()
+
+
+def clean_filename(name: str | None) -> str:
+    """Return the last part of a file's name as it may be shown; it is never used as a path."""
+    last = re.split(r"[/\\]", name or "")[-1]
+    return clean(last, LONGEST_NAME).lstrip(".") or "file"
+
+
+def title_of(filename: str) -> str:
+    """Return a title made of a file's name: without its extension, underscores as spaces."""
+    stem, dot, extension = filename.rpartition(".")
+    named = stem if dot and stem and len(extension) <= 5 else filename  # noqa: PLR2004
+    return clean(named.replace("_", " "), LONGEST_TITLE) or "Untitled"
+
+
+def is_shown(character: str) -> bool:
+    """Tell whether a character may stand in what people see: no controls, no direction changes."""
+    return character in "\t\r\n" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")

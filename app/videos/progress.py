@@ -1,0 +1,73 @@
+"""How far a video is, in the one shape of progress, computed from the engine's runs about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app import engine
+from app.engine import RunView
+from app.videos.models import FINAL, Video
+
+SHARES = {"transcribe-video": (0.0, 80.0), "generate-embeddings": (80.0, 100.0)}  # of the whole, in percent
+MESSAGES = {
+    "pending": "Waiting to start",
+    "transcribing": "Transcribing",
+    "processing": "Cutting into chunks",
+    "embedding": "Making it searchable",
+    "completed": "Ready",
+    "failed": "Failed",
+    "cancelled": "Cancelled",
+}
+
+
+def progress(video: Video) -> dict[str, Any]:
+    """Return how far `video` is.
+
+    Returns:
+        `{current_step, completed_steps[], total_steps, percent, eta_seconds, message, errors[]}`. `percent` (0 to
+        100) is None while nothing can be said; `errors` are `{step, message}`, the tries that failed so far, and at
+        the end the sentence for the person. `eta_seconds` is about the workflow running now.
+    """
+    found: dict[str, Any] = {
+        "current_step": None,
+        "completed_steps": [],
+        "total_steps": None,
+        "percent": 100.0 if video.status == "completed" else None,
+        "eta_seconds": None,
+        "message": MESSAGES[video.status],
+        "errors": [],
+    }
+    if video.status == "completed":
+        return found
+    if video.status in ("failed", "cancelled"):
+        if video.error_message:
+            found["errors"] = [{"step": None, "message": video.error_message}]
+        return found
+    _add_runs(found, engine.list_runs(owner_id=video.owner_id, subject=f"video:{video.id}", limit=6))
+    return found
+
+
+def is_final(video: Video) -> bool:
+    """Tell whether nothing more happens to the video by itself."""
+    return video.status in FINAL
+
+
+def _add_runs(found: dict[str, Any], runs: list[RunView]) -> None:
+    newest = next((run for run in runs if run.workflow in SHARES), None)
+    if newest is None:
+        return
+    low, high = SHARES[newest.workflow]
+    for run in reversed([each for each in runs if each.workflow in SHARES]):  # the transcription comes first
+        found["completed_steps"] += (run.progress or {}).get("completed_steps", [])
+    known = newest.progress or {}
+    percent = known.get("percent")
+    found |= {
+        "current_step": known.get("current_step"),
+        "total_steps": known.get("total_steps"),
+        "percent": round(low + (high - low) * (percent or 0.0) / 100, 1) if percent is not None or low else None,
+        "eta_seconds": known.get("eta_seconds"),
+        "message": known.get("message") or found["message"],
+        "errors": known.get("errors", []),
+    }
+    if newest.status == "queued" and newest.held_by:
+        found["message"] = "Waiting for your other videos"

@@ -1,0 +1,225 @@
+"""Pages of the library and the upload."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user, login_required
+
+from app import live
+from app.adapters.media import ACCEPTED
+from app.errors import AppError, Conflict, Invalid, NotFound
+from app.videos import forms, progress, queries, receiving, samples, service, service_uploads
+from app.videos.models import Upload, Video
+from app.videos.service_intake import AlreadyThere
+from app.web import settings
+
+
+def add_to(bp: Blueprint) -> None:
+    """Add these pages to the room's blueprint, and the live view of a card."""
+    bp.add_url_rule("/videos", "library", show_library)
+    bp.add_url_rule("/upload", "upload", show_upload)
+    bp.add_url_rule("/upload", "upload_file", upload_file, methods=["POST"])
+    bp.add_url_rule("/upload/<uuid:upload_id>/finish", "finish_upload", finish_upload, methods=["POST"])
+    bp.add_url_rule("/upload/<uuid:upload_id>/discard", "discard_upload", discard_upload, methods=["POST"])
+    bp.add_url_rule("/videos/samples", "add_samples", add_samples, methods=["POST"])
+    bp.add_url_rule("/videos/<uuid:video_id>/card", "card", show_card)
+    bp.add_url_rule("/videos/<uuid:video_id>/retry", "retry", retry, methods=["POST"])
+    bp.add_url_rule("/videos/<uuid:video_id>/cancel", "cancel", cancel, methods=["POST"])
+    bp.add_url_rule("/videos/<uuid:video_id>/delete", "delete", delete, methods=["POST"])
+    bp.add_url_rule("/videos/<uuid:video_id>/restore", "restore", restore, methods=["POST"])
+    live.register("video", "card", authorise=may_watch, render=render_card)
+    live.register("videos", "list", authorise=may_watch_list, render=render_news)
+
+
+@login_required  # type: ignore[untyped-decorator]
+def show_library() -> str:
+    """Show the person's videos; `status`, `q`, `tag` filter, `cursor` pages."""
+    wanted = forms.parse_filter(request.args)
+    page = queries.list_library(current_user.id, wanted)
+    is_empty = not page.items and wanted.is_empty
+    return render_template(
+        "videos/library.html",
+        page=page,
+        wanted=wanted,
+        is_empty=is_empty,
+        has_samples=samples.are_there(),
+        deleted=queries.find_deleted(current_user.id, request.args.get("deleted")),
+        progress_of=progress_of,
+        news=render_news(current_user.id),
+        topics=[f"videos:{current_user.id}/list", *(f"video:{video.id}/card" for video in page.items)],
+        next_url=_library_url(wanted, page.next_cursor) if page.next_cursor else None,
+        first_url=_library_url(wanted, "") if wanted.cursor else None,
+        **_limits(),
+    )
+
+
+@login_required  # type: ignore[untyped-decorator]
+def show_upload() -> str:
+    """Show where files are dropped, and the uploads that are not finished."""
+    return _upload_page()
+
+
+@receiving.checks_csrf_itself
+@login_required  # type: ignore[untyped-decorator]
+def upload_file() -> ResponseReturnValue:
+    """Take the form of a browser without JavaScript: one file, its captions, title, language."""
+    with receiving.received_form() as received:
+        if received.upload is None:
+            return _upload_page(error="Choose a file first."), Invalid.status
+        try:
+            receiving.check_csrf(received.fields.get("csrf_token"))
+            video = service.accept_upload(
+                received.upload, forms.parse_details(received.fields, request.args), received.captions
+            )
+        except AlreadyThere as error:
+            return _offer_existing(error, received.upload)
+        except AppError as error:
+            service_uploads.forget(received.upload)
+            return _upload_page(error=error.message), error.status
+    flash("Added. Its transcript is being made.", "ok")
+    return redirect(_page_of(video), 303)
+
+
+@login_required  # type: ignore[untyped-decorator]
+def finish_upload(upload_id: UUID) -> ResponseReturnValue:
+    """Make a video of an upload that has all its bytes; `?again=1` also when the same content is there."""
+    upload = queries.get_upload_for(current_user, upload_id)
+    tus = upload.metadata_.get("tus", {})
+    try:
+        video = service.accept_upload(upload, forms.parse_details(tus | request.form.to_dict(), request.args))
+    except AlreadyThere as error:
+        return _offer_existing(error, queries.get_upload_for(current_user, upload_id))
+    except AppError as error:
+        return _upload_page(error=error.message), error.status
+    flash("Added. Its transcript is being made.", "ok")
+    return redirect(_page_of(video), 303)
+
+
+@login_required  # type: ignore[untyped-decorator]
+def discard_upload(upload_id: UUID) -> ResponseReturnValue:
+    """Forget an upload."""
+    service_uploads.discard(queries.get_upload_for(current_user, upload_id))
+    flash("Discarded.", "ok")
+    return redirect(url_for("videos.upload"), 303)
+
+
+@login_required  # type: ignore[untyped-decorator]
+def add_samples() -> ResponseReturnValue:
+    """Add the sample talks that the person does not have yet."""
+    count = samples.add_to_library(current_user.id)
+    flash(f"{count} sample talks added. Watch them being transcribed." if count else "You have them already.", "ok")
+    return redirect(url_for("videos.library"), 303)
+
+
+@login_required  # type: ignore[untyped-decorator]
+def show_card(video_id: UUID) -> str:
+    """Show one card of the library."""
+    return _card(queries.get_for(current_user, video_id))
+
+
+@login_required  # type: ignore[untyped-decorator]
+def retry(video_id: UUID) -> ResponseReturnValue:
+    """Go on from the step that failed."""
+    return _do(video_id, service.retry, "Trying again from where it stopped.")
+
+
+@login_required  # type: ignore[untyped-decorator]
+def cancel(video_id: UUID) -> ResponseReturnValue:
+    """Stop work on a video."""
+    return _do(video_id, service.cancel, "Cancelled.")
+
+
+@login_required  # type: ignore[untyped-decorator]
+def delete(video_id: UUID) -> ResponseReturnValue:
+    """Delete a video; the library offers for 30 s to take it back."""
+    service.delete(queries.get_for(current_user, video_id))
+    return redirect(url_for("videos.library", deleted=video_id), 303)
+
+
+@login_required  # type: ignore[untyped-decorator]
+def restore(video_id: UUID) -> ResponseReturnValue:
+    """Take a deletion back."""
+    video = queries.find_deleted(current_user.id, video_id)
+    if video is None:
+        raise NotFound
+    try:
+        service.restore(video)
+        flash("The video is back.", "ok")
+    except Conflict as error:
+        flash(error.message, "bad")
+    return redirect(url_for("videos.library"), 303)
+
+
+def may_watch(user: Any, video_id: UUID) -> bool:
+    """Tell whether `user` may watch this video's topics."""
+    return queries.get_for(user, video_id) is not None
+
+
+def render_card(video_id: UUID) -> str:
+    """Render a card for a socket."""
+    video = queries.find(video_id)
+    if video is None:
+        raise NotFound
+    return _card(video)
+
+
+def may_watch_list(user: Any, owner_id: UUID) -> bool:
+    """Tell whether `user` may watch what comes into a library: only their own, administrators included."""
+    return bool(getattr(user, "id", None) == owner_id)
+
+
+def render_news(owner_id: UUID) -> str:
+    """Render what tells an open library that its list has changed."""
+    return render_template("videos/_news.html", owner_id=owner_id, version=queries.library_version(owner_id))
+
+
+def progress_of(video: Video) -> dict[str, Any] | None:
+    """Return the progress of a video that is under way, else None."""
+    return None if progress.is_final(video) else progress.progress(video)
+
+
+def _library_url(wanted: queries.LibraryFilter, cursor: str) -> str:
+    named: dict[str, Any] = {"status": wanted.status, "q": wanted.q, "tag": wanted.tag, "cursor": cursor}
+    return url_for("videos.library", **{name: value for name, value in named.items() if value})
+
+
+def _card(video: Video) -> str:
+    return render_template("videos/_card.html", video=video, progress=progress_of(video))
+
+
+def _do(video_id: UUID, verb: Any, message: str) -> ResponseReturnValue:
+    video = queries.get_for(current_user, video_id)
+    try:
+        verb(video)
+        flash(message, "ok")
+    except Conflict as error:
+        flash(error.message, "warn")
+    back = request.form.get("back", "")
+    return redirect(_page_of(video) if back == "page" else url_for("videos.library"), 303)
+
+
+def _page_of(video: Video) -> str:
+    return url_for("videos.show", video_id=video.id)
+
+
+def _offer_existing(error: AlreadyThere, upload: Upload) -> ResponseReturnValue:
+    return _upload_page(same=error.video, upload=upload), error.status
+
+
+def _upload_page(**values: Any) -> str:
+    uploads = [(upload, service_uploads.offset_of(upload)) for upload in queries.list_uploads(current_user.id)]
+    return render_template("videos/upload.html", uploads=uploads, **_limits(), **values)
+
+
+def _limits() -> dict[str, Any]:
+    return {
+        "accepted": ACCEPTED,
+        "most_bytes": settings().max_upload_bytes,
+        "most_at_once": settings().max_uploads_at_once,
+        "most_seconds": settings().max_duration_seconds,
+        "languages": forms.LANGUAGES,
+    }

@@ -1,0 +1,170 @@
+"""How a file becomes a video: looked at in the media child, stored, and announced with its rows in one commit."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from app import engine, live, log
+from app.adapters.media import Probe, Unusable, media
+from app.adapters.storage import storage
+from app.db import db, on_rollback, separately
+from app.errors import Conflict
+from app.lib.ids import new_id
+from app.lib.text import duration
+from app.videos import captions, events, links, queries, service_uploads
+from app.videos.details import Details, title_of
+from app.videos.models import Upload, Video
+from app.web import settings
+
+logger = log.get(__name__)
+
+
+class AlreadyThere(Conflict):
+    """The person has a video with the same content; `video` is it."""
+
+    code = "already_there"
+
+    def __init__(self, video: Video) -> None:
+        super().__init__(f"You have this file already: “{video.title}”. Open that one, or add this one as well.")
+        self.video = video
+
+
+def accept_file(
+    owner_id: UUID,
+    path: Path,
+    filename: str,
+    details: Details,
+    captions_path: Path | None = None,
+    *,
+    video_id: UUID | None = None,
+) -> Video:
+    """Make a video of the file at `path`, which is moved away, and send `video/uploaded` with the caller's commit.
+
+    The file is looked at first, outside of any transaction. If the commit fails, what was stored is removed; a
+    process that dies before it leaves files that `service_uploads.remove_expired` finds by the upload's `video_id`.
+
+    Args:
+        owner_id: whose video it becomes.
+        path: the file, on the disk of the stored files if it is to be renamed and not copied.
+        filename: what the person calls it, cleaned; only shown.
+        details: title, language, and whether the same content may be there twice.
+        captions_path: an SRT or WebVTT file that belongs to it.
+        video_id: the id that the video shall have.
+
+    Raises:
+        Unusable: not media, damaged, no sound, empty, or too long; the message says what to do.
+        AlreadyThere: the same content is there.
+        StorageFull: no room; nothing is stored.
+        Malformed: the captions cannot be read; the message names the line.
+    """
+    if captions_path is not None:
+        captions.parse(captions_path.read_bytes())
+    found = media().probe(path)
+    _refuse_too_long(found)
+    _refuse_second(owner_id, found, details)
+    video = _row(owner_id, filename, details, found, video_id or new_id())
+    _store(video, path, found, captions_path)
+    db.session.add(video)
+    engine.send(events.UPLOADED, events.payload(video, new_id()), owner_id=owner_id)
+    live.touch(f"videos:{owner_id}")
+    logger.info("video.accepted", video_id=str(video.id), seconds=found.duration_seconds, bytes=found.size_bytes)
+    return video
+
+
+def accept_upload(upload: Upload, details: Details, captions_path: Path | None = None) -> Video:
+    """Make a video of a finished upload; called again, return the video that it has become.
+
+    What can never become a video is thrown away at once; when the same content is there, the upload is kept so
+    that the person may still add it.
+
+    Raises:
+        Conflict: bytes are missing, or it is being made right now.
+        Unusable, AlreadyThere, StorageFull, Malformed: as `accept_file`.
+    """
+    if upload.video_id and (made := queries.find(upload.video_id)):
+        return made
+    if not service_uploads.is_complete(upload):
+        raise Conflict("This upload is not finished. Send the missing bytes first.")
+    with service_uploads.locked(upload):
+        video_id = new_id()
+        with separately() as session:
+            session.execute(sa.update(Upload).where(Upload.id == upload.id).values(video_id=video_id))
+        path = service_uploads.path_of(upload)
+        try:
+            return accept_file(upload.owner_id, path, upload.filename, details, captions_path, video_id=video_id)
+        except Unusable:
+            service_uploads.forget(upload)
+            raise
+
+
+def _refuse_too_long(found: Probe) -> None:
+    most = settings().max_duration_seconds
+    if found.duration_seconds > most:
+        raise Unusable(
+            "too-long",
+            f"This file is {duration(found.duration_seconds)} long; at most {duration(most)} are allowed. "
+            "Cut it into parts and upload those.",
+        )
+
+
+def _refuse_second(owner_id: UUID, found: Probe, details: Details) -> None:
+    same = None if details.keep_both else queries.find_same_content(owner_id, found.content_hash)
+    if same is not None:
+        raise AlreadyThere(same)
+
+
+def _row(owner_id: UUID, filename: str, details: Details, found: Probe, video_id: UUID) -> Video:
+    return Video(
+        id=video_id,
+        owner_id=owner_id,
+        title=details.title or title_of(filename),
+        original_filename=filename,
+        language=details.language,
+        status="pending",
+        storage_key=f"{links.folder(owner_id, video_id)}/source.{found.extension}",
+        media_type=found.media_type,
+        size_bytes=found.size_bytes,
+        content_hash=found.content_hash,
+        duration_seconds=found.duration_seconds,
+        container=found.container,
+        video_codec=found.video_codec,
+        audio_codec=found.audio_codec,
+        width=found.width,
+        height=found.height,
+    )
+
+
+def _store(video: Video, path: Path, found: Probe, captions_path: Path | None) -> None:
+    prefix = links.folder(video.owner_id, video.id)
+    try:
+        if found.video_codec:
+            video.poster_key = _store_poster(path, f"{prefix}/poster.jpg")
+        if captions_path is not None:
+            video.captions_key = f"{prefix}/captions.{_captions_kind(captions_path)}"
+            storage().put_path(video.captions_key, captions_path)
+        storage().put_path(video.storage_key, path, move=True)
+    except BaseException:
+        storage().delete_prefix(prefix)
+        raise
+    on_rollback(f"files-of-{video.id}", lambda: storage().delete_prefix(prefix))
+
+
+def _store_poster(path: Path, key: str) -> str | None:
+    with tempfile.TemporaryDirectory(prefix="throughline-") as folder:
+        picture = Path(folder) / "poster.jpg"
+        try:
+            if not media().poster(path, picture):
+                return None
+        except Unusable:
+            return None  # the sound is fine, and that is what counts
+        storage().put_path(key, picture)
+    return key
+
+
+def _captions_kind(path: Path) -> str:
+    with path.open("rb") as file:
+        return "vtt" if b"WEBVTT" in file.read(32) else "srt"

@@ -1,0 +1,198 @@
+"""What people do to their videos: rename, retry, cancel, delete and take back. None of it commits."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from app import engine, live, log
+from app.adapters import cache
+from app.adapters.media import media
+from app.adapters.storage import storage
+from app.db import db
+from app.engine import RetryAfter, RunView
+from app.errors import Conflict
+from app.lib.clock import now
+from app.lib.ids import new_id
+from app.videos import events, links, statuses
+from app.videos.events import PIPELINE
+from app.videos.models import FINAL, Upload, Video
+
+logger = log.get(__name__)
+
+UNDO = timedelta(seconds=30)
+PURGE_GRACE = timedelta(seconds=1)  # so that taking back and removing never meet at the same moment
+
+
+def change_video(video: Video, changes: dict[str, Any]) -> Video:
+    """Change title, description, language or tags."""
+    for name, value in changes.items():
+        setattr(video, name, value)
+    live.touch(f"video:{video.id}")
+    return video
+
+
+def retry(video: Video) -> None:
+    """Go on from the step that failed; what was done before it is not done (nor paid for) again.
+
+    Raises:
+        Conflict: the video has neither failed nor been cancelled.
+    """
+    failed = _last_run(video)
+    step = _failed_step(failed)
+    status = statuses.status_at(failed.workflow, step) if failed else "pending"
+    if not _change_status(video, ("failed", "cancelled"), status):
+        raise Conflict("Only a video that failed or was cancelled can be retried. Look at it again.")
+    if failed is not None and step is not None:
+        engine.rerun_from(failed.id, step)
+    elif failed is not None and failed.workflow == "generate-embeddings" and video.transcript_id:
+        _request_chunks(video)
+    else:
+        _request_transcript(video, ignore_captions=bool(failed and (failed.input or {}).get("ignore_captions")))
+
+
+def transcribe_again(video: Video, *, ignore_captions: bool = False) -> None:
+    """Make a new transcript, whatever there is.
+
+    Raises:
+        Conflict: work on the video is under way.
+    """
+    if not _change_status(video, FINAL, "pending"):
+        raise Conflict("Work on this video is under way. Wait for it, or cancel it first.")
+    _request_transcript(video, ignore_captions=ignore_captions)
+
+
+def reprocess(video: Video) -> None:
+    """Cut the transcript into chunks and embed them again.
+
+    Raises:
+        Conflict: there is no transcript yet, or work on the video is under way.
+    """
+    if video.status not in FINAL:
+        raise Conflict("Work on this video is under way. Wait for it, or cancel it first.")
+    if not video.transcript_id:
+        raise Conflict("There is no transcript yet, so there is nothing to index. Retry the video first.")
+    _request_chunks(video)
+
+
+def cancel(video: Video) -> None:
+    """Stop work on a video: no further step begins, results so far are kept.
+
+    Raises:
+        Conflict: nothing is under way.
+    """
+    if not _change_status(video, _ACTIVE, "cancelled"):
+        raise Conflict("Nothing is under way for this video, so there is nothing to cancel.")
+    _cancel_runs(video, "cancelled by its owner")
+
+
+def delete(video: Video) -> None:
+    """Remove a video from sight; `restore` brings it back for 30 s, then files, rows and vectors go for good."""
+    video.deleted_at = now()
+    _change_status(video, _ACTIVE, "cancelled")
+    _cancel_runs(video, "the video was deleted")
+    engine.send(events.DELETED, events.payload(video, new_id()), owner_id=video.owner_id)
+    live.touch(f"video:{video.id}")
+    live.touch(f"videos:{video.owner_id}")
+
+
+def restore(video: Video) -> None:
+    """Take a deletion back.
+
+    Raises:
+        Conflict: the 30 s are over.
+    """
+    changed = db.session.execute(
+        sa.update(Video).where(Video.id == video.id, Video.deleted_at > now() - UNDO).values(deleted_at=None)
+    )
+    if changed.rowcount != 1:  # type: ignore[attr-defined]
+        raise Conflict("It is too late to take this back: the video is gone. Upload the file again.")
+    live.touch(f"video:{video.id}")
+    live.touch(f"videos:{video.owner_id}")
+
+
+def purge_files(owner_id: UUID, video_id: UUID) -> str:
+    """Remove the files of a deleted video, and the models' kept answers, once it cannot be taken back any more.
+
+    A step of purge-video.
+
+    Raises:
+        RetryAfter: it can still be taken back.
+    """
+    video = db.session.scalar(sa.select(Video).where(Video.id == video_id, Video.owner_id == owner_id))
+    if video is None or video.deleted_at is None:
+        return "kept"
+    rest = (video.deleted_at + UNDO + PURGE_GRACE - now()).total_seconds()
+    if rest > 0:
+        raise RetryAfter(rest, "The deletion can still be taken back.")
+    storage().delete_prefix(links.folder(owner_id, video_id))
+    cache.forget(owner_id)  # what was heard in it stands there for up to a day
+    return "removed"
+
+
+def save_waveform(owner_id: UUID, video_id: UUID) -> int:
+    """Save the peaks of a video's sound (a step of draw-waveform); return how many."""
+    video = statuses.get_video(owner_id, video_id)
+    duration_seconds = video.duration_seconds
+    with storage().get_path(video.storage_key) as path:
+        peaks = media().waveform(path, duration_seconds)
+    db.session.execute(sa.update(Video).where(Video.id == video_id).values(waveform=peaks))
+    return len(peaks)
+
+
+def purge_rows(owner_id: UUID, video_id: UUID) -> int:
+    """Remove the rows of a deleted video with its transcripts, chunks and vectors; return how many videos went."""
+    db.session.execute(sa.delete(Upload).where(Upload.video_id == video_id))
+    gone = db.session.execute(
+        sa.delete(Video).where(Video.id == video_id, Video.owner_id == owner_id, Video.deleted_at.is_not(None))
+    )
+    return int(gone.rowcount)  # type: ignore[attr-defined]
+
+
+_ACTIVE = ("pending", "transcribing", "processing", "embedding")
+
+
+def _request_transcript(video: Video, *, ignore_captions: bool) -> None:
+    payload = events.payload(video, new_id(), ignore_captions=ignore_captions)
+    engine.send(events.TRANSCRIBE_REQUESTED, payload, owner_id=video.owner_id)
+
+
+def _request_chunks(video: Video) -> None:
+    payload = events.payload(video, new_id(), transcript_id=str(video.transcript_id), force=True, wants_notice=False)
+    engine.send(events.CHUNK_REQUESTED, payload, owner_id=video.owner_id)
+
+
+def _change_status(video: Video, before: tuple[str, ...], after: str) -> bool:
+    """Change the status if it still is one of `before`; tell whether it was."""
+    changed = db.session.execute(
+        sa.update(Video)
+        .where(Video.id == video.id, Video.status.in_(before))
+        .values(status=after, status_changed_at=now(), error_code=None, error_message=None)
+    )
+    live.touch(f"video:{video.id}")
+    return bool(changed.rowcount == 1)  # type: ignore[attr-defined]
+
+
+def _cancel_runs(video: Video, reason: str) -> None:
+    for run in _runs(video):  # never the hooks that tidy up after a cancelled run
+        if not run.is_final:
+            engine.cancel(run.id, reason)
+
+
+def _runs(video: Video) -> list[RunView]:
+    runs = engine.list_runs(owner_id=video.owner_id, subject=f"video:{video.id}", limit=20)
+    return [run for run in runs if run.workflow in PIPELINE]
+
+
+def _last_run(video: Video) -> RunView | None:
+    """Return the newest run of the pipeline about the video."""
+    return next(iter(_runs(video)), None)
+
+
+def _failed_step(run: RunView | None) -> str | None:
+    if run is None or run.status not in ("failed", "dead"):
+        return None
+    return next((step.key for step in engine.list_steps(run.id) if step.status == "failed"), None)

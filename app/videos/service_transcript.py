@@ -1,0 +1,165 @@
+"""The verbs of transcripts and their chunks. None commits; the step or view that calls does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from app import engine, live
+from app.db import db
+from app.lib.ids import new_id
+from app.lib.words import split_words
+from app.videos import chunks, events, search, statuses
+from app.videos import queries_transcript as queries
+from app.videos.cues import Cue
+from app.videos.models import Chunk, Segment, Transcript, Video
+
+
+def save_transcript(
+    owner_id: UUID, video_id: UUID, run_id: UUID, cues: Sequence[Cue], *, source: str, model: str = ""
+) -> UUID:
+    """Save cues as the video's transcript, show it, and send `video/transcription.completed`.
+
+    A run saves once: a second call returns the first transcript and sends nothing.
+
+    Args:
+        owner_id: whose video.
+        video_id: which.
+        run_id: the run that made them.
+        cues: in order.
+        source: "model" or "captions".
+        model: the transcription model's name.
+
+    Returns:
+        The transcript's id.
+
+    Raises:
+        NotFound: the video is gone.
+        Busy: it was cancelled while the transcript was made.
+    """
+    video = statuses.get_video(owner_id, video_id, locked=True)
+    saved = queries.find_transcript_of_run(run_id)
+    if saved is not None:
+        return saved.id
+    if video.status == "cancelled":
+        raise statuses.Busy("This was cancelled.")
+    transcript = Transcript(
+        id=new_id(),
+        video_id=video.id,
+        number=queries.next_number(video.id),
+        source=source,
+        model=model,
+        language=video.language,
+        run_id=run_id,
+    )
+    db.session.add(transcript)
+    db.session.flush()
+    if cues:
+        db.session.execute(sa.insert(Segment), [_segment(transcript.id, index, cue) for index, cue in enumerate(cues)])
+    video.transcript_id = transcript.id
+    live.touch(f"video:{video.id}")
+    engine.send(
+        events.TRANSCRIPTION_COMPLETED,
+        events.payload(video, run_id, transcript_id=str(transcript.id)),
+        owner_id=owner_id,
+    )
+    return transcript.id
+
+
+def build_chunks(video: Video, transcript_id: UUID, run_id: UUID, model: str) -> list[UUID]:
+    """Store the chunks of a transcript, without vectors and not served yet; return their ids in order."""
+    db.session.execute(sa.delete(Chunk).where(Chunk.run_id == run_id, Chunk.video_id == video.id))
+    rows = [
+        {
+            **asdict(draft),
+            "id": new_id(),
+            "owner_id": video.owner_id,
+            "video_id": video.id,
+            "transcript_id": transcript_id,
+            "run_id": run_id,
+            "model": model,
+            "search_text": search.search_text(split_words(draft.text)),
+        }
+        for draft in chunks.cut(queries.list_cues(transcript_id))
+    ]
+    if rows:
+        db.session.execute(sa.insert(Chunk), rows)
+    return [row["id"] for row in rows]
+
+
+def store_vectors(vectors: dict[UUID, list[float]]) -> None:
+    """Give chunks their vectors."""
+    for chunk_id, vector in vectors.items():
+        db.session.execute(sa.update(Chunk).where(Chunk.id == chunk_id).values(embedding=vector))
+
+
+def serve_chunks(video: Video, transcript_id: UUID, run_id: UUID) -> int:
+    """Swap a finished set in: its chunks are served and all others of the video go, in one transaction.
+
+    Returns:
+        How many chunks are served now.
+
+    Raises:
+        Busy: a chunk has no vector yet, or the video shows another transcript by now.
+    """
+    lacking = db.session.scalar(
+        sa.select(sa.func.count()).where(Chunk.run_id == run_id, Chunk.video_id == video.id, Chunk.embedding.is_(None))
+    )
+    if lacking or video.transcript_id != transcript_id:
+        raise statuses.Busy("The transcript has changed meanwhile. Its newest version is being prepared on its own.")
+    db.session.execute(sa.delete(Chunk).where(Chunk.video_id == video.id, Chunk.run_id != run_id))
+    served = db.session.execute(
+        sa.update(Chunk).where(Chunk.video_id == video.id, Chunk.run_id == run_id).values(is_served=True)
+    )
+    live.touch(f"video:{video.id}")
+    return int(served.rowcount)  # type: ignore[attr-defined]
+
+
+def drop_unserved(video_id: UUID, run_id: UUID) -> None:
+    """Remove the chunks that a run has not brought to be served."""
+    db.session.execute(
+        sa.delete(Chunk).where(Chunk.video_id == video_id, Chunk.run_id == run_id, Chunk.is_served.is_(False))
+    )
+
+
+def request_chunks(video: Video, *, force: bool = True) -> UUID:
+    """Ask for the video's transcript to be chunked and embedded again ("chunk again")."""
+    request_id = new_id()
+    queries.get_transcript(video)
+    engine.send(
+        events.CHUNK_REQUESTED,
+        events.payload(video, request_id, transcript_id=str(video.transcript_id), force=force, wants_notice=False),
+        owner_id=video.owner_id,
+    )
+    return request_id
+
+
+def request_reprocess(owner_id: UUID, video_ids: Sequence[UUID] = (), *, force: bool = False) -> UUID:
+    """Ask for new embeddings of some videos of a person, or of all; those of the model set now are kept unless forced.
+
+    Videos of others among `video_ids` are left out by the workflow.
+    """
+    request_id = new_id()
+    data = events.BatchPayload(
+        user_id=str(owner_id), video_ids=[str(each) for each in video_ids], request_id=str(request_id), force=force
+    )
+    engine.send(events.BATCH_REPROCESS, dict(data), owner_id=owner_id)
+    return request_id
+
+
+def _segment(transcript_id: UUID, index: int, cue: Cue) -> dict[str, Any]:
+    return {
+        "transcript_id": transcript_id,
+        "index": index,
+        "start_seconds": cue.start,
+        "end_seconds": cue.end,
+        "text": cue.text,
+        "speaker": cue.speaker,
+        "confidence": cue.confidence,
+        "words": [[word.text, word.start, word.end, word.confidence] for word in cue.words],
+        "flags": list(cue.flags),
+    }
