@@ -1,0 +1,114 @@
+"""Stores keep files whole, under keys that only the product makes."""
+
+import errno
+
+import pytest
+
+from app.adapters import storage
+from app.adapters.storage import LocalStorage, MemoryStorage, StorageFull
+from app.errors import NotFound
+
+KEY = "users/0198c0de/videos/0198beef/source.mp4"
+
+
+@pytest.fixture(params=["local", "elsewhere"])
+def store(request, tmp_path):
+    return LocalStorage(tmp_path / "files") if request.param == "local" else MemoryStorage()
+
+
+@pytest.fixture
+def talk(tmp_path):
+    path = tmp_path / "talk.mp4"
+    path.write_bytes(b"0123456789" * 1000)
+    return path
+
+
+def test_what_is_put_can_be_read(store, talk):
+    store.put_path(KEY, talk)
+    assert store.size(KEY) == 10_000
+    assert store.read_range(KEY, 5, 15) == b"5678901234"
+    with store.get_path(KEY) as path:
+        assert path.read_bytes() == talk.read_bytes()
+    assert store.modified_at(KEY).tzinfo is not None
+
+
+def test_a_move_gives_the_file_away(store, talk):
+    store.put_path(KEY, talk, move=True)
+    assert not talk.exists()
+    assert store.exists(KEY)
+
+
+def test_deleting_a_prefix_removes_its_files_and_no_others(store, talk):
+    store.put_path(KEY, talk)
+    store.put_path("users/0198c0de/videos/0198beef/poster.jpg", talk)
+    store.put_path("users/0198c0de/videos/0198beefcafe/source.mp4", talk)
+    assert store.delete_prefix("users/0198c0de/videos/0198beef") == 2
+    assert not store.exists(KEY)
+    assert store.exists("users/0198c0de/videos/0198beefcafe/source.mp4")
+
+
+def test_deleting_twice_is_no_error(store, talk):
+    store.put_path(KEY, talk)
+    store.delete(KEY)
+    store.delete(KEY)
+    assert not store.exists(KEY)
+
+
+def test_a_missing_file_is_not_found(store):
+    with pytest.raises(NotFound):
+        store.size(KEY)
+    with pytest.raises(NotFound), store.get_path(KEY):
+        pass
+    with pytest.raises(NotFound):
+        store.read_range(KEY, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/etc/passwd",
+        "../x",
+        "users/../x",
+        "users//x",
+        "users/x/",
+        "Users/x",
+        "a b",
+        "a\x00b",
+        "x" * 301,
+        "users/.hidden",
+    ],
+)
+def test_a_key_that_the_product_did_not_make_is_refused(store, talk, key):
+    with pytest.raises(ValueError, match="not a storage key"):
+        store.put_path(key, talk)
+    with pytest.raises(ValueError, match="not a storage key"):
+        store.read_range(key, 0, 1)
+
+
+def test_a_full_disk_leaves_the_file_and_says_so(tmp_path, talk, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = LocalStorage(tmp_path / "files")
+    monkeypatch.setattr(storage.os, "replace", full)
+    with pytest.raises(StorageFull, match="no room"):
+        store.put_path(KEY, talk, move=True)
+    assert talk.exists()
+    assert not store.exists(KEY)
+
+
+def test_a_move_to_another_disk_copies(tmp_path, talk, monkeypatch):
+    def elsewhere(*_):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    store = LocalStorage(tmp_path / "files")
+    monkeypatch.setattr(storage.os, "replace", elsewhere)
+    store.put_path(KEY, talk, move=True)
+    assert store.size(KEY) == 10_000
+    assert not talk.exists()
+
+
+def test_a_file_larger_than_the_disk_is_refused_before_it_is_sent(tmp_path):
+    with pytest.raises(StorageFull):
+        storage.require_room(tmp_path, 1 << 60)

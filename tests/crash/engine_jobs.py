@@ -1,0 +1,101 @@
+"""Workflows for the engine's crash tests and its bench; their effects are rows of the table `effect`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import sqlalchemy as sa
+
+from app.db import db
+from app.engine import Concurrency, workflow
+
+FAST = (0.05,)
+CREATE = "CREATE TABLE IF NOT EXISTS effect (id bigserial PRIMARY KEY, run text, step text, pid int, at timestamptz DEFAULT clock_timestamp(), until timestamptz)"
+
+
+def leave_mark(run_id: str, name: str) -> int:
+    """Write a row in the step's own transaction."""
+    db.session.execute(
+        sa.text("INSERT INTO effect (run, step, pid) VALUES (:run, :step, :pid)"),
+        {"run": run_id, "step": name, "pid": os.getpid()},
+    )
+    return os.getpid()
+
+
+def mark_outside(run_id: str, name: str, seconds: float = 0.0) -> int:
+    """Write a row in a transaction of its own (an outside effect), then take a while."""
+    with db.engine.begin() as connection:
+        connection.execute(
+            sa.text("INSERT INTO effect (run, step, pid) VALUES (:run, :step, :pid)"),
+            {"run": run_id, "step": name, "pid": os.getpid()},
+        )
+    time.sleep(seconds)
+    return os.getpid()
+
+
+@workflow("five-steps", on="crash/five", backoff=FAST)
+def five_steps(ctx, step):
+    run = str(ctx.run_id)
+    pids = [
+        step.run("one", mark_outside, run, "one", 0.02),
+        step.run("two", leave_mark, run, "two"),
+        *step.map("three", lambda s, n: s.run("part", mark_outside, run, f"three{n}", 0.02), [0, 1]),
+        step.transaction("four", lambda _session: leave_mark(run, "four")),
+    ]
+    step.send_event("five", "crash/done", {"run": run})
+    return pids
+
+
+@workflow("slow", on="crash/slow", backoff=FAST)
+def slow(ctx, step):
+    run = str(ctx.run_id)
+    for number in range(3):
+        step.run(f"part-{number}", mark_outside, run, f"part-{number}", ctx.event.data.get("seconds", 0.3))
+
+
+@workflow("hesitate", on="crash/hesitate", backoff=FAST)
+def hesitate(ctx, step):
+    def write(session):
+        leave_mark(str(ctx.run_id), "written")
+        session.flush()
+        mark_outside(str(ctx.run_id), "asked", 1.0)  # seen by the test, which kills this process now
+
+    step.transaction("write", write)
+
+
+@workflow("suicide", on="crash/suicide", backoff=FAST)
+def suicide(ctx, step):
+    run = str(ctx.run_id)
+    first_pid = step.run("first", leave_mark, run, "first")
+    if first_pid == os.getpid():
+        os.kill(os.getpid(), signal.SIGKILL)  # after the commit, before anything else
+    step.run("last", leave_mark, run, "last")
+
+
+@workflow("crash-limited", on="crash/limited", backoff=FAST, concurrency=[Concurrency(2, key="event.data.key")])
+def limited(ctx, step):
+    step.run("work", hold, str(ctx.run_id), ctx.event.data["seconds"])
+
+
+@workflow("crash-fails", on="crash/fails", retries=0)
+def fails(ctx, step):
+    step.run("break", lambda: 1 / 0)
+
+
+@workflow("stamp", on="bench/stamp")
+def stamp(ctx, step):
+    step.run("stamp", time.time)
+
+
+def hold(run_id: str, seconds: float) -> None:
+    """Write when the slot was held."""
+    with db.engine.begin() as connection:
+        mark = connection.execute(
+            sa.text("INSERT INTO effect (run, step, pid) VALUES (:run, 'hold', :pid) RETURNING id"),
+            {"run": run_id, "pid": os.getpid()},
+        ).scalar_one()
+    time.sleep(seconds)
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE effect SET until = clock_timestamp() WHERE id = :id"), {"id": mark})

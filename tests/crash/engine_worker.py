@@ -1,0 +1,24 @@
+"""Process: an engine worker with the crash tests' workflows (`python -m tests.crash.engine_worker`)."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from app import create_app, engine
+from app.engine import process
+from app.settings import Settings
+
+
+def main() -> int:
+    """Work until SIGTERM."""
+    settings = Settings.from_environment().but(
+        workflows="tests.crash.engine_jobs", lease_seconds=float(os.environ.get("TEST_LEASE", "2"))
+    )
+    process.DRAIN_SECONDS = float(os.environ.get("TEST_DRAIN", "25"))
+    create_app(settings)
+    return engine.run_worker()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""Steps are remembered, retried and given up as promised."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.accounts.models import User
+from app.db import db
+from app.engine import NonRetriable, RetryAfter, StepError, list_runs, list_steps, send, workflow
+from app.engine.testing import crash_after, drain, run_workflow
+from app.errors import Busy
+from app.lib.ids import new_id
+
+
+def test_a_workflow_runs_its_steps_and_returns_a_result():
+    @workflow("greet", on="test/greet")
+    def greet(ctx, step):
+        name = step.run("name", ctx.event.data["name"].title)
+        return {"greeting": f"Hello {name}"}
+
+    run = run_workflow(greet, {"name": "ada"})
+    assert (run.status, run.output) == ("completed", {"greeting": "Hello Ada"})
+
+
+def test_a_remembered_step_is_not_repeated_after_a_crash():
+    calls = []
+
+    @workflow("count", on="test/count")
+    def count(ctx, step):
+        step.run("first", calls.append, 1)
+        step.run("second", calls.append, 2)
+
+    send("test/count", {}, owner_id=None)
+    with crash_after("first"):
+        drain()
+    assert calls == [1]
+    drain(advance=True)
+    assert calls == [1, 2]
+    assert list_runs(workflow="count")[0].status == "completed"
+
+
+def test_none_is_remembered():
+    calls = []
+
+    @workflow("nothing", on="test/nothing")
+    def nothing(ctx, step):
+        assert step.run("nothing", lambda: calls.append(1)) is None
+        step.run("fail-once", lambda: 1 / (ctx.attempt - 1))
+
+    run = run_workflow(nothing, {})
+    assert run.status == "completed"
+    assert calls == [1]
+
+
+def test_map_branches_have_paths_for_keys():
+    @workflow("sections", on="test/sections")
+    def sections(ctx, step):
+        return step.map("section", lambda s, n: [s.run("piece", int, n), s.run("piece", int, n * 10)], [1, 2, 3])
+
+    run = run_workflow(sections, {})
+    assert run.output == [[1, 10], [2, 20], [3, 30]]
+    assert [step.key for step in list_steps(run.id)] == [
+        f"section[{n}]/{name}" for n in range(3) for name in ("piece", "piece:1")
+    ]
+
+
+def test_parallel_returns_results_by_name():
+    @workflow("art", on="test/art")
+    def art(ctx, step):
+        return step.parallel("art", {"quiz": lambda s: s.run("a", lambda: 1), "cover": lambda s: s.run("a", lambda: 2)})
+
+    assert run_workflow(art, {}).output == {"quiz": 1, "cover": 2}
+
+
+def test_a_transaction_step_commits_rows_and_memo_together():
+    @workflow("save", on="test/save")
+    def save(ctx, step):
+        def add(session):
+            session.add(User(id=new_id(), email="made@example.org"))
+
+        step.transaction("add", add)
+
+    assert run_workflow(save, {}).status == "completed"
+    assert db.session.query(User).filter_by(email="made@example.org").count() == 1
+
+
+def test_a_step_is_retried_and_then_fails_the_run():
+    calls = []
+
+    @workflow("broken", on="test/broken", retries=2)
+    def broken(ctx, step):
+        step.run("break", lambda: calls.append(ctx.attempt) or 1 / 0)
+
+    run = run_workflow(broken, {})
+    assert run.status == "failed"
+    assert calls == [1, 2, 3]
+    assert run.error["class"] == "ZeroDivisionError"
+
+
+def test_non_retriable_fails_at_once():
+    calls = []
+
+    @workflow("stop", on="test/stop")
+    def stop(ctx, step):
+        def fail():
+            calls.append(1)
+            raise NonRetriable("no")
+
+        step.run("fail", fail)
+
+    assert run_workflow(stop, {}).status == "failed"
+    assert calls == [1]
+
+
+def test_retry_after_costs_no_attempt():
+    attempts = []
+
+    @workflow("later", on="test/later", retries=0)
+    def later(ctx, step):
+        def wait():
+            attempts.append(ctx.attempt)
+            if len(attempts) < 3:
+                raise RetryAfter(60)
+
+        step.run("wait", wait)
+
+    assert run_workflow(later, {}).status == "completed"
+    assert attempts == [1, 1, 1]
+
+
+def test_a_shared_limiters_refusal_costs_no_attempt_and_is_no_error():
+    attempts = []
+
+    @workflow("take-turn", on="test/take-turn", retries=0)
+    def take_turn(ctx, step):
+        def wait():
+            attempts.append(ctx.attempt)
+            if len(attempts) < 3:
+                raise Busy("It is somebody else's turn.", 5)
+
+        step.run("wait", wait)
+
+    run = run_workflow(take_turn, {})
+    assert run.status == "completed"
+    assert attempts == [1, 1, 1]
+    assert not (run.progress or {}).get("errors")
+
+
+def test_a_caught_step_error_lets_the_run_go_on():
+    @workflow("catch", on="test/catch", retries=0)
+    def catch(ctx, step):
+        try:
+            step.run("break", lambda: 1 / 0)
+        except StepError as error:
+            return error.error["class"]
+
+    assert run_workflow(catch, {}).output == "ZeroDivisionError"
+
+
+def test_on_failure_runs_once_as_a_run_of_its_own():
+    seen = []
+
+    def clean_up(ctx, outcome):
+        seen.append((outcome.workflow, outcome.status, outcome.error["class"], outcome.event.data["x"]))
+
+    @workflow("fails", on="test/fails", retries=0, subject="thing:{event.data.x}", on_failure=clean_up)
+    def fails(ctx, step):
+        step.run("break", lambda: 1 / 0)
+
+    run_workflow(fails, {"x": 7})
+    assert seen == [("fails", "failed", "ZeroDivisionError", 7)]
+    hook = list_runs(workflow="fails-failed")[0]
+    assert (hook.status, hook.subject) == ("completed", "thing:7")
+
+
+def test_send_in_a_rolled_back_transaction_means_nothing():
+    @workflow("never", on="test/never")
+    def never(ctx, step):
+        raise AssertionError
+
+    send("test/never", {}, owner_id=None)
+    db.session.rollback()
+    db.session.commit()
+    assert list_runs() == []
+
+
+@pytest.mark.parametrize("value", [{1, 2}, float("nan"), object()])
+def test_a_result_that_is_not_json_is_a_typed_error_naming_the_step(value):
+    @workflow("odd", on="test/odd")
+    def odd(ctx, step):
+        step.run("give", lambda: value)
+
+    run = run_workflow(odd, {})
+    assert (run.status, run.error["class"]) == ("failed", "NotJson")
+    assert "'give'" in run.error["message"]

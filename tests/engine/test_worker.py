@@ -1,0 +1,101 @@
+"""The worker's threads and what it watches over: the parts of a process, without one."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from app.db import db
+from app.engine import advance, list_runs, send, workflow
+from app.engine.execution import load
+from app.engine.process import Worker
+from app.engine.registry import registry
+from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, runtime
+
+
+@pytest.fixture
+def idle():
+    @workflow("idle", on="test/idle")
+    def idle(ctx, step):
+        return step.run("step", lambda: 1)
+
+
+@pytest.fixture
+def worker(idle):
+    made = Worker("test-worker")
+    yield made
+    made.pool.shutdown()
+
+
+def claim_one():
+    send("test/idle", {}, owner_id=None)
+    db.session.commit()
+    [(run, claimed_at)] = advance.claim_batch("mine", 1)
+    return run, claimed_at
+
+
+def test_a_run_that_was_claimed_again_stays_watched_when_its_last_watcher_lets_go(worker):
+    """Parked and claimed again by another thread, before the first one had come round to forget it."""
+    first, _ = claim_one()
+    worker.beat.watch(load(first, registry.by_name["idle"], claimed_at=0))
+    advance.give_back(first)
+    [(second, _)] = advance.claim_batch("mine", 1)
+    worker.beat.watch(load(second, registry.by_name["idle"], claimed_at=0))
+    worker.beat.forget(first)
+    assert worker.beat.count() == 1
+    worker.beat.forget(second)
+    assert worker.beat.count() == 0
+
+
+def test_a_claim_without_a_free_thread_is_given_back_and_blocks_nobody(worker, monkeypatch):
+    send("test/idle", {}, owner_id=None)
+    db.session.commit()
+    claim_batch, release = advance.claim_batch, threading.Event()
+
+    def claim_while_a_hint_takes_the_threads(name, limit):
+        claimed = claim_batch(name, limit)
+        while worker.submit(release.wait):
+            pass
+        return claimed
+
+    monkeypatch.setattr(advance, "claim_batch", claim_while_a_hint_takes_the_threads)
+    worker.poll()
+    assert [run.status for run in list_runs()] == ["queued"]
+    release.set()
+
+
+def test_a_hint_for_a_workflow_of_newer_code_is_left_to_newer_workers(worker):
+    send("test/idle", {}, owner_id=None)
+    db.session.commit()
+    [run] = list_runs()
+    del registry.by_name["idle"]
+    assert worker.perform(run.id) == "elsewhere"
+    db.session.rollback()
+    assert list_runs()[0].status == "queued"
+
+
+def test_a_worker_that_leaves_takes_up_no_more_hints(worker):
+    send("test/idle", {}, owner_id=None)
+    db.session.commit()
+    worker.stop.set()
+    assert worker.perform(list_runs()[0].id) == "elsewhere"
+    db.session.rollback()
+    assert list_runs()[0].status == "queued"
+
+
+def test_the_connections_of_a_process_are_bounded(app):
+    """At most 20 in a web process, at most 32 in a worker: SQLAlchemy's and the engine's own."""
+    pool = db.engine.pool
+    most = pool.size() + pool._max_overflow
+    assert most + CONNECTIONS <= 20
+    assert most + WORKER_CONNECTIONS <= 32
+    own = runtime().pool
+    held = [own.connection() for _ in range(CONNECTIONS)]
+    for one in held:
+        one.__enter__()
+    try:
+        assert not own._permits.acquire(blocking=False)
+    finally:
+        for one in held:
+            one.__exit__(None, None, None)
