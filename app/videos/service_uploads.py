@@ -10,12 +10,14 @@ import errno
 import fcntl
 import hashlib
 import hmac
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic, sleep
 from typing import IO, Any
 from uuid import UUID
 
@@ -39,6 +41,8 @@ LIFE = timedelta(hours=24)  # after the last byte
 LEFT_BEHIND = timedelta(days=2)  # longer than any one request
 BLOCK_BYTES = 1 << 18
 ALGORITHMS = ("sha1", "sha256", "md5")
+PATIENCE_SECONDS = 3.0  # a connection that its browser has just left is noticed well within it
+LOOK_AGAIN_SECONDS = 0.05
 
 
 class Locked(Conflict):
@@ -152,6 +156,9 @@ def append(upload: Upload, offset: int, read: Callable[[int], bytes], checksum: 
     What arrives before a connection breaks is kept, except with a checksum: then it is all or nothing. At most
     256 KiB are in memory. Bytes beyond the announced length are not read.
 
+    A connection that writes already gets `PATIENCE_SECONDS` to end: whoever pauses and goes on, or reloads, has left
+    one behind that the server has not yet seen break.
+
     Raises:
         Locked, WrongOffset, WrongChecksum: see there; nothing was added.
         Conflict: it has become a video.
@@ -159,7 +166,7 @@ def append(upload: Upload, offset: int, read: Callable[[int], bytes], checksum: 
     """
     if upload.video_id is not None:
         raise Conflict("This upload has all its bytes. Make a video of it, or discard it.")
-    with locked(upload) as file:
+    with locked(upload, PATIENCE_SECONDS) as file:
         start = file.seek(0, 2)
         if start != offset:
             raise WrongOffset(start)
@@ -177,8 +184,10 @@ def append(upload: Upload, offset: int, read: Callable[[int], bytes], checksum: 
 
 
 def keep_longer(upload: Upload) -> None:
-    """Let the upload live for another day."""
+    """Let the upload, a row without a session, live for another day, unless it was discarded meanwhile."""
     upload.expires_at = now() + LIFE
+    values = {"expires_at": upload.expires_at}
+    db.session.execute(sa.update(Upload).where(Upload.id == upload.id).values(values))
 
 
 def fill(upload: Upload, path: Path, filename: str) -> Upload:
@@ -207,13 +216,13 @@ def forget(upload: Upload) -> None:
 
 
 def discard(upload: Upload) -> None:
-    """Forget an upload and its bytes.
+    """Forget an upload and its bytes. A connection that writes gets `PATIENCE_SECONDS` to end.
 
     Raises:
-        Locked: bytes are coming in right now.
+        Locked: bytes are still coming in.
     """
     if path_of(upload).exists():
-        with locked(upload):
+        with locked(upload, PATIENCE_SECONDS):
             path_of(upload).unlink(missing_ok=True)
     db.session.delete(upload)
 
@@ -244,17 +253,20 @@ def remove_left_behind() -> int:
 
 
 @contextmanager
-def locked(upload: Upload) -> Iterator[IO[bytes]]:
+def locked(upload: Upload, patience: float = 0.0) -> Iterator[IO[bytes]]:
     """Open the upload's file for this request alone; a process that dies lets go of it.
 
     Raises:
-        Locked: somebody else has it open.
+        Locked: somebody else has it open, and still had after `patience` seconds.
     """
+    give_up_at = monotonic() + patience
     with path_of(upload).open("a+b", buffering=0) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Locked from None
+        while not _took(file):
+            if monotonic() >= give_up_at:
+                raise Locked
+            sleep(LOOK_AGAIN_SECONDS)
+        if os.fstat(file.fileno()).st_nlink == 0:
+            raise Locked  # whoever had it has discarded it
         yield file
 
 
@@ -268,6 +280,14 @@ def folder() -> Path:
     path = settings().data_dir / "uploads"
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+def _took(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _remove_expired(upload: Upload) -> bool:

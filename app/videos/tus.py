@@ -152,9 +152,10 @@ def _receive(upload: Upload, offset: int) -> int:
         raise TooLarge("These are more bytes than were announced when the upload was created.")
     checksum = _checksum()
     receiving.allow_body(max(0, upload.length_bytes - offset))
-    end_reading()  # the bytes may take hours: they must not hold a database connection
+    # The bytes may take hours: they must not hold a database connection, which reading an expired row would open again.
+    db.session.expunge(upload)
+    end_reading()
     end = service_uploads.append(upload, offset, _read, checksum)
-    upload = db.session.merge(upload)
     service_uploads.keep_longer(upload)
     return end
 

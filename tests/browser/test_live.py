@@ -99,7 +99,8 @@ def test_after_a_restart_of_the_server_the_page_shows_what_it_missed(page, serve
 def test_signing_out_elsewhere_ends_the_updates_and_the_page_does_not_come_back(page, alice):
     from app.accounts import service
 
-    shows(page, "Alice")
+    rename(alice.user.id, "Alice L.")
+    shows(page, "Alice L.")  # "Alice" came with the page; this came through the socket, so there is one to close
     page.evaluate("document.addEventListener('htmx:ws:close', (event) => { window.closedWith = event.detail.code; })")
     service.close_all_sessions(alice.user.id)
     db.session.commit()

@@ -3,6 +3,8 @@
 import base64
 import fcntl
 import hashlib
+import io
+import threading
 
 import pytest
 import sqlalchemy as sa
@@ -29,6 +31,28 @@ def create(browser, length, name="talk.mp4", **more):
 def patch(browser, url, data, offset=0, **more):
     return browser.patch(
         url, data=data, content_type=BYTES, headers=headers(browser, **{**TUS, "Upload-Offset": str(offset), **more})
+    )
+
+
+class Slow(io.BytesIO):
+    """Two bytes on their way in; `meanwhile` is done whenever they are asked for."""
+
+    def __init__(self, meanwhile):
+        super().__init__(b"01")
+        self.meanwhile = meanwhile
+
+    def readinto(self, buffer):
+        self.meanwhile()
+        return super().readinto(buffer)
+
+
+def stream(browser, url, source):
+    return browser.patch(
+        url,
+        input_stream=source,
+        content_length=2,
+        content_type=BYTES,
+        headers=headers(browser, **TUS, **{"Upload-Offset": "0"}),
     )
 
 
@@ -123,13 +147,45 @@ def test_an_unusable_checksum_is_a_400(alice, url, header):
     assert patch(alice, url, b"01234", **{"Upload-Checksum": header}).status_code == 400
 
 
-def test_while_one_connection_writes_another_is_told_to_wait(alice, url):
+def test_while_one_connection_writes_another_is_told_to_wait(alice, url, monkeypatch):
+    monkeypatch.setattr(service_uploads, "PATIENCE_SECONDS", 0.2)
     upload = db.session.scalars(sa.select(Upload)).one()
     with service_uploads.path_of(upload).open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert patch(alice, url, b"01234").status_code == 423
         assert alice.delete(url, headers=headers(alice, **TUS)).status_code == 423
     assert patch(alice, url, b"01234").status_code == 204
+
+
+@pytest.mark.parametrize("method", ["patch", "delete"])
+def test_a_connection_that_its_browser_has_just_left_gets_a_moment_to_end(alice, url, method):
+    upload = db.session.scalars(sa.select(Upload)).one()
+    with service_uploads.path_of(upload).open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        threading.Timer(0.3, fcntl.flock, (file, fcntl.LOCK_UN)).start()
+        answer = patch(alice, url, b"01") if method == "patch" else alice.delete(url, headers=headers(alice, **TUS))
+    assert answer.status_code == 204
+
+
+def test_an_upload_discarded_while_bytes_come_in_is_not_made_again(alice, url):
+    path = service_uploads.path_of(db.session.scalars(sa.select(Upload)).one())
+
+    def discard():
+        with db.engine.begin() as connection:
+            connection.execute(sa.delete(Upload))
+
+    assert stream(alice, url, Slow(discard)).status_code == 204
+    db.session.rollback()
+    assert db.session.scalars(sa.select(Upload)).all() == []
+    path.unlink()
+
+
+def test_bytes_that_come_in_hold_no_database_connection(alice, url):
+    db.session.remove()
+    before, during = db.engine.pool.checkedout(), []
+    stream(alice, url, Slow(lambda: during.append(db.engine.pool.checkedout())))
+    assert during
+    assert set(during) == {before}
 
 
 def test_termination_forgets_everything(alice, url):
