@@ -43,6 +43,7 @@ class QuietHandler(WSGIRequestHandler):
     def log(self, *_args: object, **_kwargs: object) -> None:
         pass
 
+
 # Chromium says so when a page, or a part of it that changed what it watches, goes while its socket is still opening.
 LEFT_EARLY = "WebSocket is closed before the connection is established"
 
