@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from app import log
-from app.adapters.llm import Word, short_language
+from app.adapters.llm import short_language
 from app.lib import child, outside
-from app.lib.words import clean, split_words
+from app.lib.words import Word, clean, split_words
 
 logger = log.get(__name__)
 

@@ -17,6 +17,7 @@ from uuid import UUID
 from flask import Flask, current_app
 
 from app.adapters import cache as _cache  # noqa: F401  (its table is part of the schema, also before the first call)
+from app.lib.words import Word
 from app.settings import Settings
 
 EXTENSION = "throughline.llm"
@@ -25,16 +26,6 @@ SANDBOX_NOTE = (
     "This is a rough draft by the offline recogniser. Of a hundred words it gets about 10 to 20 wrong in our sample"
     " talks, about 20 in English that is read aloud, and about 60 in spontaneous speech."
 )
-
-
-@dataclass(frozen=True)
-class Word:
-    """One spoken word, as it is written; times in seconds of the file, confidence 0..1 or None when not known."""
-
-    text: str
-    start: float
-    end: float
-    confidence: float | None = None
 
 
 @dataclass(frozen=True)

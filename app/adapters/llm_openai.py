@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from app.adapters import cache
-from app.adapters.llm import DIMENSIONS, Capabilities, Embedded, Transcription, Word, short_language
+from app.adapters.llm import DIMENSIONS, Capabilities, Embedded, Transcription, short_language
 from app.adapters.llm_errors import translated
 from app.adapters.llm_limits import Limiter, Limits
 from app.adapters.llm_models import capabilities_of
 from app.adapters.llm_words import timed_words
 from app.errors import Permanent
 from app.lib.outside import before_outside_call
+from app.lib.words import Word
 from app.settings import Provider, Settings
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import re
 from difflib import SequenceMatcher
 from typing import Any
 
-from app.adapters.llm import Word
+from app.lib.words import Word
 
 _BARE = re.compile(r"[^\w']+", re.UNICODE)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
 
 LONGEST_WORD = 42  # characters; a longer run without a space is cut, else one "word" could fill a page
 
@@ -21,6 +22,16 @@ _CLOSING = frozenset("、。，．！？：；）」』】》〉…ー・”’"
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]|[\ud800-\udfff]")
 
 SENTENCE_END = re.compile(r"[.!?…。！？؟।][\"'”’)\]」』】]*$")  # noqa: RUF001  (meant)
+
+
+@dataclass(frozen=True)
+class Word:
+    """One spoken word, as it is written. Times in seconds of the recording; `confidence` 0..1, None when not known."""
+
+    text: str
+    start: float
+    end: float
+    confidence: float | None = None
 
 
 def clean(text: str) -> str:

@@ -15,8 +15,8 @@ from pysubs2.formats.subrip import SubripFormat
 from pysubs2.formats.webvtt import WebVTTFormat
 
 from app.errors import Invalid
-from app.lib.words import clean
-from app.videos.cues import LINE_CHARACTERS, LINES, LONGEST_SECONDS, Cue, Word, build, spread
+from app.lib.words import Word, clean
+from app.videos.cues import LINE_CHARACTERS, LINES, LONGEST_SECONDS, Cue, build, spread
 
 MAX_BYTES = 5 * 1024 * 1024
 MAX_CUES = 50_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from app.lib.words import clean, ends_sentence, is_joined, join_words, split_words
+from app.lib.words import Word, clean, ends_sentence, is_joined, join_words, split_words
 
 LINE_CHARACTERS = 42
 LINES = 2
@@ -13,16 +13,6 @@ LONGEST_SECONDS = 5.5
 PAUSE_SECONDS = 0.8  # a pause this long ends a cue
 SHORTEST_SENTENCE_SECONDS = 1.2  # a shorter sentence shares its cue with the next one
 READABLE_SECONDS = 1.0  # a cue stays this long where the next one leaves room
-
-
-@dataclass(frozen=True)
-class Word:
-    """One spoken word. Times in seconds of the whole recording; `confidence` 0..1, None when not known."""
-
-    text: str
-    start: float
-    end: float
-    confidence: float | None = None
 
 
 @dataclass(frozen=True)

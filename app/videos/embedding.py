@@ -54,9 +54,22 @@ def cut_chunks(owner_id: UUID, video_id: UUID, run_id: UUID, *, has_status: bool
 def embed_batch(owner_id: UUID, batch: list[str], run_id: UUID, step: str) -> int:
     """Embed one batch: one paid call, metered; store its vectors with the memo. Return the tokens."""
     texts = queries.list_texts([UUID(each) for each in batch])
+    embedded = embed(owner_id, [text for _, text in texts], run_id=run_id, step=step)
+    service_transcript.store_vectors(
+        {chunk_id: list(vector) for (chunk_id, _), vector in zip(texts, embedded.vectors, strict=True)}
+    )
+    return embedded.tokens
+
+
+def embed(owner_id: UUID, texts: list[str], *, run_id: UUID | None = None, step: str) -> llm.Embedded:
+    """Make one paid call, within the owner's budget and metered.
+
+    Raises:
+        AppError: over the budget, or the model server does not answer.
+    """
     embedder = llm.embedder()
-    accounts.ensure_budget(owner_id, embedding_price([text for _, text in texts]), run_id=run_id, step=step)
-    embedded = embedder.embed([text for _, text in texts], owner_id=owner_id)
+    accounts.ensure_budget(owner_id, embedding_price(texts), run_id=run_id, step=step)
+    embedded = embedder.embed(texts, owner_id=owner_id)
     accounts.record_usage(
         owner_id,
         kind="embeddings",
@@ -67,10 +80,7 @@ def embed_batch(owner_id: UUID, batch: list[str], run_id: UUID, step: str) -> in
         run_id=run_id,
         step=step,
     )
-    service_transcript.store_vectors(
-        {chunk_id: list(vector) for (chunk_id, _), vector in zip(texts, embedded.vectors, strict=True)}
-    )
-    return embedded.tokens
+    return embedded
 
 
 def publish(owner_id: UUID, video_id: UUID, made: Json) -> int:

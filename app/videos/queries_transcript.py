@@ -12,7 +12,8 @@ from sqlalchemy.orm import load_only
 
 from app.db import db
 from app.errors import NotFound
-from app.videos.cues import Cue, Word
+from app.lib.words import Word
+from app.videos.cues import Cue
 from app.videos.exports import Line
 from app.videos.models import Chunk, Segment, Transcript, Video
 

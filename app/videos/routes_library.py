@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -191,13 +192,19 @@ def _card(video: Video) -> str:
     return render_template("videos/_card.html", video=video, progress=progress_of(video))
 
 
-def _do(video_id: UUID, verb: Any, message: str) -> ResponseReturnValue:
+def do_and_say(video_id: UUID, verb: Callable[[Video], object], message: str) -> Video:
+    """Do `verb` with the person's video and say `message`, or why it cannot be done now; for both files of pages."""
     video = queries.get_for(current_user, video_id)
     try:
         verb(video)
         flash(message, "ok")
     except Conflict as error:
         flash(error.message, "warn")
+    return video
+
+
+def _do(video_id: UUID, verb: Any, message: str) -> ResponseReturnValue:
+    video = do_and_say(video_id, verb, message)
     back = request.form.get("back", "")
     return redirect(_page_of(video) if back == "page" else url_for("videos.library"), 303)
 

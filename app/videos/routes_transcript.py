@@ -6,17 +6,17 @@ from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 
 from app import live
 from app.adapters import llm
-from app.errors import Conflict
 from app.lib.ids import parse_id
 from app.videos import exports, pages, prices, queries, service, service_search
 from app.videos import queries_transcript as transcripts
 from app.videos.models import Video
+from app.videos.routes_library import do_and_say
 
 
 def add_to(bp: Blueprint) -> None:
@@ -95,10 +95,5 @@ def _transcript(video: Video) -> dict[str, object]:
 
 
 def _ask(video_id: UUID, verb: Callable[[Video], None], message: str) -> ResponseReturnValue:
-    video = queries.get_for(current_user, video_id)
-    try:
-        verb(video)
-        flash(message, "ok")
-    except Conflict as error:
-        flash(error.message, "warn")
-    return redirect(url_for("videos.show", video_id=video.id), 303)
+    do_and_say(video_id, verb, message)
+    return redirect(url_for("videos.show", video_id=video_id), 303)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
-from app.lib.words import clean, is_joined, split_words
-from app.videos.cues import Word
+from app.lib.words import Word, clean, is_joined, split_words
 
 MOST_TERMS = 24
 MOST_QUERY_CHARACTERS = 300

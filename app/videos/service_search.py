@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from app import log
-from app.accounts import service as accounts
 from app.adapters import llm
 from app.errors import AppError
+from app.lib.words import Word
 from app.videos import queries_transcript as queries
 from app.videos import search
-from app.videos.cues import Word
+from app.videos.embedding import embed
 from app.videos.models import Segment, Video
-from app.videos.prices import embedding_price
 from app.videos.queries_transcript import Candidate
 from app.videos.search import Moment, Query, TimedWord
 
@@ -66,20 +65,10 @@ def _find_by_meaning(owner_id: UUID, query: Query, video_id: UUID | None) -> lis
     if embedder.model not in queries.list_models(owner_id, video_id):
         return []
     try:
-        accounts.ensure_budget(owner_id, embedding_price(query.text))
-        embedded = embedder.embed([query.text], owner_id=owner_id)
+        embedded = embed(owner_id, [query.text], step="search")
     except AppError as error:
         logger.warning("search.by_words_only", error=error.code)
         return []
-    accounts.record_usage(
-        owner_id,
-        kind="embeddings",
-        model=embedder.model,
-        quantity=embedded.tokens,
-        unit="tokens",
-        microusd=embedding_price(embedded.tokens),
-        step="search",
-    )
     found = queries.find_by_vector(owner_id, embedder.model, embedded.vectors[0], video_id)
     return [each for each in found if (each.similarity or 0) >= FEWEST_SIMILARITY]
 

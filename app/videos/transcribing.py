@@ -17,9 +17,10 @@ from app.adapters import alignment, llm
 from app.adapters.media import media
 from app.adapters.storage import storage
 from app.errors import Permanent
+from app.lib.words import Word
 from app.videos import captions, flags, service_transcript, statuses
 from app.videos.captions import Caption
-from app.videos.cues import Word, build
+from app.videos.cues import build
 from app.videos.models import Video
 from app.videos.prices import audio_price
 

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 
 from app import engine
 from app.accounts.models import UsageEntry, User
-from app.adapters.llm import Capabilities, Transcription, Word
+from app.adapters.llm import Capabilities, Transcription
 from app.adapters.storage import storage
 from app.db import db
 from app.lib.ids import new_id
-from app.lib.words import split_words
+from app.lib.words import Word, split_words
 from app.videos import cues, embedding, events, service_transcript
 from app.videos.models import Video
 

@@ -4,9 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from app.lib.words import count_tokens, split_words
+from app.lib.words import Word, count_tokens, split_words
 from app.videos import chunks, cues
-from app.videos.cues import Word
 
 
 def cues_of(words, each=0.4):

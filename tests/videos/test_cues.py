@@ -4,9 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from app.lib.words import join_words, split_words
+from app.lib.words import Word, join_words, split_words
 from app.videos import cues
-from app.videos.cues import Word
 
 LOREM = "we cut the transcript into chunks so that a model can find what was said and where it was said. "
 
