@@ -62,11 +62,15 @@ class LiveServer:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
 
-    def _serve(self, environ: dict[str, Any], start_response: Any) -> Any:
+    def _serve(self, environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
         with self._changed:
             self._under_way += 1
         try:
-            return self.app.wsgi_app(environ, start_response)
+            answer = self.app.wsgi_app(environ, start_response)
+            try:
+                yield from map(bytes, answer)  # not `answer` itself, which would then be closed twice
+            finally:  # here, since the server forgets to close an answer whose reader has gone, and its file stays open
+                getattr(answer, "close", lambda: None)()
         finally:
             with self._changed:
                 self._under_way -= 1
