@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from app.engine import worker as hints
 from app.engine.beat import Beat
 from app.engine.errors import EngineError
 from app.engine.publisher import Publisher
+from app.engine.queue import note_others, why_failed
 from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, logger, runtime
 from app.engine.store import Claimed
 from app.engine.upkeep import identity
@@ -24,6 +26,8 @@ SLICE_SECONDS = 5.0  # how long one hint goes on with other runs before RQ gets 
 BATCH = 10
 POLL_SECONDS = 1.0
 DRAIN_SECONDS = 25.0
+NOTED = 20  # of the other runs of a slice, on the dashboard
+Advanced = tuple[str, str, str]  # workflow, run, what it came to
 
 
 class RunFailed(Exception):
@@ -66,7 +70,7 @@ class Worker:
             found = advance.claim_one(self.name, run_id)
             if found is not None:
                 status = self._advance(*found)
-            self._go_on(deadline)
+            note_others(self._go_on(deadline))
         except advance.DATABASE_IS_AWAY as error:
             logger.warning("worker.database_away", error=type(error).__name__)
         return status
@@ -98,7 +102,7 @@ class Worker:
                 self._slots.notify()
 
     def _advance_then_go_on(self, run: Claimed, claimed_at: float) -> None:
-        self._advance(run, claimed_at)
+        self._advance_without_job(run, claimed_at)
         self._go_on(time.monotonic() + SLICE_SECONDS)
 
     def _advance(self, run: Claimed, claimed_at: float) -> str:
@@ -107,14 +111,22 @@ class Worker:
         finally:
             self.beat.forget(run)
 
-    def _go_on(self, deadline: float) -> None:
+    def _advance_without_job(self, run: Claimed, claimed_at: float) -> Advanced:
+        status = self._advance(run, claimed_at)
+        if status == "failed":
+            runtime().show_failed(run.workflow, str(run.id))
+        return run.workflow, str(run.id), status
+
+    def _go_on(self, deadline: float) -> list[Advanced]:
+        """Advance what else is due; returns the last few of it."""
+        advanced: deque[Advanced] = deque(maxlen=NOTED)
         while time.monotonic() < deadline and not self.stop.is_set():
             with self._claiming:
                 claimed = advance.claim_batch(self.name, 1)
             if not claimed:
-                return
-            for run, claimed_at in claimed:
-                self._advance(run, claimed_at)
+                break
+            advanced.extend(self._advance_without_job(*each) for each in claimed)
+        return list(advanced)
 
 
 _worker: Worker | None = None
@@ -126,7 +138,7 @@ def perform(run_id: str) -> str:
         raise EngineError("Hints are performed by the engine's worker: python -m jobs.worker")
     status = _worker.perform(UUID(run_id))
     if status == "failed":
-        raise RunFailed(f"Run {run_id} failed; its own page says why.")
+        raise RunFailed(why_failed(run_id))
     return status
 
 

@@ -7,12 +7,16 @@ a hung Redis blocks one enqueue for a minute.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from rq import Queue
+from rq import Queue, get_current_job
+from rq.job import Job, JobStatus
+from rq.registry import FailedJobRegistry
+from rq.results import Result
 from rq.serializers import JSONSerializer
 
 from app.engine.runtime import logger
@@ -22,6 +26,8 @@ MOST_AT_ONCE = 16
 MOST_WAITING = 64
 RESULT_TTL = 3600  # seconds a finished hint shows on the dashboard
 FAILURE_TTL = 7 * 86_400
+MOST_FAILED = 1000  # failed jobs that the dashboard keeps; the run pages keep them all
+PERFORM = "app.engine.process.perform"
 
 
 def queue_name(namespace: str) -> str:
@@ -37,6 +43,8 @@ class Hints:
             redis_url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0)
         )
         self.queue = Queue(queue_name(namespace), connection=self.connection, serializer=JSONSerializer)
+        self._failed = FailedJobRegistry(queue=self.queue)
+        self._too_many: list[str] = []
 
     def give(self, runs: Iterable[tuple[str, str]]) -> None:
         """Give hints for at most sixteen runs (a hint's worker goes on with the others); never raises.
@@ -45,14 +53,12 @@ class Hints:
         """
         jobs = [
             Queue.prepare_data(
-                "app.engine.process.perform",
+                PERFORM,
                 args=(run_id,),
                 timeout=-1,
                 result_ttl=RESULT_TTL,
                 failure_ttl=FAILURE_TTL,
-                description=f"{workflow} {run_id}",
-                job_id=f"{workflow}-{run_id}-{secrets.token_hex(2)}",
-                meta={"workflow": workflow, "run_id": run_id},
+                **_names(workflow, run_id),
             )
             for workflow, run_id in list(runs)[:MOST_AT_ONCE]
         ]
@@ -61,3 +67,60 @@ class Hints:
                 self.queue.enqueue_many(jobs)
         except redis.RedisError as error:
             logger.warning("hint.lost", runs=len(jobs), error=type(error).__name__)
+
+    def show_failed(self, workflow: str, run_id: str) -> None:
+        """Show a run that failed without a hint of its own as a failed job, in one round trip; never raises.
+
+        The oldest of more than a thousand give way (what is too many is known after a round trip, and goes with the
+        next one).
+        """
+        job = Job.create(
+            PERFORM,
+            args=(run_id,),
+            timeout=-1,
+            failure_ttl=FAILURE_TTL,
+            status=JobStatus.FAILED,
+            origin=self.queue.name,
+            connection=self.connection,
+            serializer=JSONSerializer,
+            **_names(workflow, run_id, key="id"),
+        )
+        try:
+            with self.connection.pipeline(transaction=False) as pipeline:
+                if self._too_many:
+                    pipeline.delete(
+                        *(key(job_id) for job_id in self._too_many for key in (Job.key_for, Result.get_key))
+                    )
+                    pipeline.zrem(self._failed.key, *self._too_many)
+                job.save(pipeline=pipeline)
+                self._failed.add(job, ttl=FAILURE_TTL, pipeline=pipeline)
+                Result.create_failure(job, FAILURE_TTL, why_failed(run_id), pipeline=pipeline)
+                pipeline.zrange(self._failed.key, 0, -MOST_FAILED - 1)
+                self._too_many = [job_id.decode() for job_id in pipeline.execute()[-1]]
+        except redis.RedisError as error:
+            logger.warning("hint.failure_not_shown", run_id=run_id, error=type(error).__name__)
+
+
+def why_failed(run_id: str) -> str:
+    """Return what a failed job says of its run."""
+    return f"Run {run_id} failed; its own page says why."
+
+
+def note_others(others: Sequence[tuple[str, str, str]]) -> None:
+    """Note on the job being performed which other runs its slice advanced, and what became of them; never raises."""
+    job = get_current_job()
+    if job is None or not others:
+        return
+    job.meta["others"] = [f"{workflow} {run_id}: {status}" for workflow, run_id, status in others]
+    try:
+        job.save_meta()  # type: ignore[no-untyped-call]
+    except redis.RedisError as error:
+        logger.warning("hint.others_not_noted", job=job.id, error=type(error).__name__)
+
+
+def _names(workflow: str, run_id: str, key: str = "job_id") -> dict[str, Any]:
+    return {
+        key: f"{workflow}-{run_id}-{secrets.token_hex(2)}",
+        "description": f"{workflow} {run_id}",
+        "meta": {"workflow": workflow, "run_id": run_id},
+    }

@@ -122,6 +122,7 @@ class Runtime:
     is_draining: bool = False
     announce: Callable[[Iterable[str]], None] = field(default=lambda _topics: None)
     hint: Callable[[Iterable[tuple[str, str]]], None] = field(default=lambda _runs: None)
+    show_failed: Callable[[str, str], None] = field(default=lambda _workflow, _run_id: None)
 
 
 _current: Runtime | None = None

@@ -13,7 +13,8 @@ def start(ports: Ports) -> None:
     """Start the engine of this process with what the application hands it."""
     state = install(ports)
     if ports.redis_url:
-        state.hint = Hints(ports.redis_url, ports.namespace).give
+        hints = Hints(ports.redis_url, ports.namespace)
+        state.hint, state.show_failed = hints.give, hints.show_failed
     sending.listen()
     outside.guard("engine", refuse_outside_call, first=True)  # the database's guard drops what was collected
 

@@ -105,6 +105,8 @@ class ThreadWorker(BaseWorker):
         if not self.connection.exists(self.key):
             self.register_birth()  # type: ignore[no-untyped-call]
         self.heartbeat()
+        for execution in list(self.executions.values()):  # or RQ takes a hint of over 90 s for abandoned, and failed
+            self.maintain_heartbeats(execution.job, execution)
         if self.should_run_maintenance_tasks:
             self.run_maintenance_tasks()  # type: ignore[no-untyped-call]
 
