@@ -102,7 +102,8 @@ class ThreadWorker(BaseWorker):
         if time.monotonic() < self._beat_at:
             return
         self._beat_at = time.monotonic() + BEAT_SECONDS
-        if not self.connection.exists(self.key):
+        if not self.connection.sismember(self.redis_workers_keys, self.key):
+            self.connection.delete(self.key)  # the end of a job in hand has made it anew, and a birth is refused then
             self.register_birth()  # type: ignore[no-untyped-call]
         self.heartbeat()
         for execution in list(self.executions.values()):  # or RQ takes a hint of over 90 s for abandoned, and failed

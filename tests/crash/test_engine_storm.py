@@ -50,7 +50,7 @@ def test_every_run_ends_and_nothing_remembered_is_repeated(settings, start_worke
         workers[number] = strike(workers[number], start_worker, chance)
         if chance.random() < 0.2:
             with redis_client(settings) as redis:
-                redis.flushall()
+                redis.flushdb()
         time.sleep(EVERY)
     for worker in workers:
         worker.signal(signal.SIGCONT)

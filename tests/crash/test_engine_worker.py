@@ -35,6 +35,7 @@ def test_a_worker_runs_what_is_sent_and_leaves_cleanly(start_worker, effects, st
     wait_until(lambda: statuses("five-steps").get("completed") == 1)
     assert steps_of(effects) == EFFECTS
     assert len(sent_events("crash/done")) == 1
+    wait_until(list_workers)  # its first heartbeat may come after its first run
     assert [(found.kind, found.is_alive) for found in list_workers()] == [("worker", True)]
     wait_until(last_upkeep)
     assert worker.stop() == 0
@@ -115,10 +116,10 @@ def test_redis_flushed_in_mid_run_loses_no_work_and_the_worker_registers_again(
     start("crash/slow", seconds=0.3)
     wait_until(effects)
     with redis_client(settings) as redis:
-        redis.flushall()
+        redis.flushdb()
         start("crash/five")
         wait_until(lambda: statuses().get("completed") == 2)
-        redis.flushall()
+        redis.flushdb()
         wait_until(lambda: redis.smembers("rq:workers"), 30)  # it looks every ten seconds
     assert worker.stop() == 0
 

@@ -127,7 +127,7 @@ def test_redis_flushed_in_mid_run_changes_nothing(settings, upload, sandbox):
                 wait_until(
                     lambda name=workflow: rows("SELECT 1 FROM run WHERE workflow = :name", name=name), seconds=60
                 )
-                connection.flushall()
+                connection.flushdb()
         wait_until(lambda: not open_runs(), seconds=60)
     finally:
         worker.terminate()

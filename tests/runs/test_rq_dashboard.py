@@ -4,13 +4,9 @@ from uuid import uuid4
 
 import pytest
 from rq import Queue, SimpleWorker
-from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
-from app.engine import process
-from app.engine import queue as hints_over_rq
-from app.engine.testing import Hints, runtime
-from app.engine.worker import ThreadWorker
+from app.engine.testing import Hints
 from app.extensions import redis_client
 from app.runs.rq_dashboard import PREFIX
 
@@ -189,94 +185,6 @@ def test_a_hint_of_the_engine_says_workflow_and_run(root, app):
     assert job["description"] == f"transcribe-video {run_id}"
     assert run_id in job["id"]
     hints.connection.close()
-
-
-@pytest.fixture
-def worker(app, monkeypatch):
-    """The run threads of a worker process, and the RQ worker that hands them hints."""
-    made = process.Worker("test-worker")
-    monkeypatch.setattr(process, "_worker", made)
-    served = ThreadWorker(made, runtime().ports)
-    yield served
-    made.pool.shutdown()
-    served.connection.close()
-
-
-def shown(root, app, registry):
-    name = hints_over_rq.queue_name(app.settings.redis_namespace)
-    return root.get(f"{PREFIX}/0/data/jobs/{name}/{registry}/200/asc/1.json").json["jobs"]
-
-
-def perform_next(worker):
-    """Take one hint from Redis and perform it, as the worker's loop does."""
-    job, queue = Queue.dequeue_any(worker.queues, 1, connection=worker.connection, serializer=JSONSerializer)
-    worker.perform_job(job, queue, worker.prepare_execution(job))
-    return job
-
-
-def test_a_run_that_fails_by_its_own_hint_is_one_failed_job(root, app, worker, make_run):
-    run = make_run(root, "broken", done=False)
-    perform_next(worker)
-    (job,) = shown(root, app, "failed")
-    assert job["description"] == f"demo {run.id}"
-    detail = root.get(f"{PREFIX}/0/data/job/{job['id']}.json").json
-    assert f"Run {run.id} failed; its own page says why." in detail["exc_info"]
-
-
-def test_a_run_that_fails_under_another_ones_hint_is_a_failed_job_too(root, app, worker, make_run):
-    """Its own hint was lost, or comes too late and finds it ended: the dashboard must not say that all went well."""
-    broken = make_run(root, "broken", done=False)
-    worker.queues[0].empty()
-    fine = make_run(root, "fine", done=False)
-    job = perform_next(worker)
-    (finished,) = shown(root, app, "finished")
-    assert finished["description"] == f"demo {fine.id}"
-    (failed,) = shown(root, app, "failed")
-    assert failed["description"] == f"demo {broken.id}"
-    detail = root.get(f"{PREFIX}/0/data/job/{failed['id']}.json").json
-    assert detail["status"] == "failed"
-    assert f"Run {broken.id} failed; its own page says why." in detail["exc_info"]
-    job.refresh()
-    assert job.meta["others"][0] == f"demo {broken.id}: failed"
-
-
-def test_a_run_that_fails_with_no_hint_at_all_is_a_failed_job_too(root, app, worker, make_run):
-    broken = make_run(root, "broken", done=False)
-    worker.queues[0].empty()
-    worker.engine_worker.poll()
-    worker.engine_worker.pool.shutdown()
-    (failed,) = shown(root, app, "failed")
-    assert failed["description"] == f"demo {broken.id}"
-
-
-def test_the_failed_jobs_of_runs_are_bounded(root, app, monkeypatch):
-    monkeypatch.setattr(hints_over_rq, "MOST_FAILED", 3)
-    hints = Hints(app.settings.redis_url, app.settings.redis_namespace)
-    for _ in range(6):
-        hints.show_failed("demo", str(uuid4()))
-    assert len(shown(root, app, "failed")) == 4  # one more, until the next round trip
-    for kind in ("job", "results"):
-        assert len(hints.connection.keys(f"rq:{kind}:demo-*")) == 4
-    hints.connection.close()
-
-
-def test_without_redis_a_failed_run_is_not_shown_and_nothing_breaks(app):
-    hints = Hints("unix:///tmp/nowhere.sock", "none")
-    hints.show_failed("demo", str(uuid4()))
-
-
-def test_a_hint_that_takes_long_is_not_taken_for_abandoned(app, worker, make_run, root, monkeypatch):
-    """RQ moves a job without a heartbeat for 90 seconds to the failed ones, while its run goes on."""
-    make_run(root, "long", done=False)
-    job, _queue = Queue.dequeue_any(worker.queues, 1, connection=worker.connection, serializer=JSONSerializer)
-    execution = worker.prepare_execution(job)
-    worker.prepare_job_execution(job)
-    started = StartedJobRegistry(queue=worker.queues[0])
-    worker.connection.zadd(started.key, {execution.composite_key: 1})  # as if 90 seconds had passed
-    monkeypatch.setattr(type(worker), "should_run_maintenance_tasks", True)
-    worker._stay_registered()
-    assert shown(root, app, "failed") == []
-    assert [one["id"] for one in shown(root, app, "started")] == [job.id]
 
 
 def test_without_redis_it_says_so(root, app, monkeypatch):
