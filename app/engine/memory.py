@@ -199,6 +199,8 @@ def _keep(draft: _Draft, memo: NewMemo, value: Any, stored: Stored) -> Any:
         execution.size_bytes += memo.size_bytes
     if stored.is_cancel_requested:
         execution.lease.is_cancel_requested = True
+    run = execution.run
+    runtime().announce(sending.topics(run.id, run.subject, None))  # its steps are not what a list of runs shows
     return value
 
 

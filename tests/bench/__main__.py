@@ -1,4 +1,4 @@
-"""Run every measurement that is named, or all: `python -m tests.bench [engine live uploads]`.
+"""Run every measurement that is named, or all: `python -m tests.bench [engine live page start uploads]`.
 
 A module of this folder has `main()`, which prints its table. Rates depend on the machine; ratios hardly do.
 """

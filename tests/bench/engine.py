@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fast", action="store_true", help="switch fsync off")
     services = Services()
-    services.postgres.extra_settings = FAST if parser.parse_args().fast else {}
+    services.postgres.extra_settings = FAST if parser.parse_known_args()[0].fast else {}
     services.start()
     try:
         run_sql("CREATE DATABASE bench")

@@ -64,28 +64,30 @@ def _measure(settings: Settings) -> None:
             user = make_user("bench@example.org")
             browser = sign_in(app.test_client(), user)
             cookie = browser.get_cookie("session").value
-            bare = _bare(settings)
-            _line("bare Redis publish, heard", bare, bare)
+            baseline = bare(settings)
+            line("bare Redis publish, heard", baseline, baseline)
             for number in SOCKETS:
                 last, grown = asyncio.run(_fan_out(served, user, cookie, number))
-                _line(f"commit to the last of {number} sockets", last, bare)
+                line(f"commit to the last of {number} sockets", last, baseline)
                 if number > 1:
                     sys.stdout.write(f"{'  memory of each socket':38s} {grown / number / 1024:8.0f} KiB\n")
             if path := shutil.which("chromium"):
-                _line("commit to the page changed in Chromium", _page(path, served, user, cookie), bare)
+                line("commit to the page changed in Chromium", _page(path, served, user, cookie), baseline)
     finally:
         served.stop()
 
 
-def _line(what: str, times: list[float], bare: list[float]) -> None:
+def line(what: str, times: list[float], baseline: list[float]) -> None:
+    """Print the median and the 95th percentile of `times` (seconds), and how many times the baseline the first is."""
     ordered = sorted(times)
     p50, p95 = statistics.median(ordered), ordered[int(len(ordered) * 0.95)]
-    ratio = p50 / statistics.median(bare)
+    ratio = p50 / statistics.median(baseline)
     sys.stdout.write(f"{what:38s} p50 {p50 * 1000:7.1f} ms  p95 {p95 * 1000:7.1f} ms  {ratio:6.1f} x bare\n")
     sys.stdout.flush()
 
 
-def _bare(settings: Settings) -> list[float]:
+def bare(settings: Settings) -> list[float]:
+    """Return the seconds that bare Redis messages take."""
     times = []
     with redis_client(settings, blocks=True) as client, client.pubsub(ignore_subscribe_messages=True) as heard:
         heard.subscribe("bare")

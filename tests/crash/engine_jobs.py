@@ -89,6 +89,16 @@ def stamp(ctx, step):
     step.run("stamp", time.time)
 
 
+@workflow("ticks", on="bench/ticks")
+def ticks(ctx, step):
+    def tick():
+        time.sleep(0.15)
+        return time.time()
+
+    for number in range(ctx.event.data["number"]):
+        step.run(f"tick-{number}", tick)
+
+
 def hold(run_id: str, seconds: float) -> None:
     """Write when the slot was held."""
     with db.engine.begin() as connection:

@@ -152,7 +152,7 @@ def test_ten_files_of_one_person_do_not_starve_another(settings, upload, sandbox
 
     worker: subprocess.Popen = start_worker(settings, sandbox, TRANSCRIPTION_MODEL="fault-slow")
     try:
-        wait_until(look, seconds=120)
+        wait_until(look, seconds=300)
     finally:
         worker.terminate()
         worker.wait(30)

@@ -12,6 +12,7 @@ from app.engine import EngineError, RetryAfter, list_runs, list_steps, send, wor
 from app.engine import memory as memories
 from app.engine.execution import backoff, idempotency_key
 from app.engine.registry import BACKOFF, registry
+from app.engine.runtime import runtime
 from app.engine.testing import clock, crash_after, drain, run_workflow
 from app.errors import Invalid, NotFound, Permanent, Transient
 from app.lib.ids import new_id
@@ -368,3 +369,18 @@ def test_the_engine_refuses_to_work_before_it_is_started(monkeypatch):
     monkeypatch.setattr(runtimes, "_current", None)
     with pytest.raises(EngineError):
         runtimes.runtime()
+
+
+def test_each_step_that_ends_is_told_before_the_next_one_begins(app, monkeypatch):
+    told, before_second = [], []
+    monkeypatch.setattr(runtime(), "announce", told.extend)
+
+    @workflow("told", on="told/go", subject="thing:{event.data.id}")
+    def run_told(ctx, step):
+        told.clear()
+        step.run("first", lambda: 1)
+        before_second.extend(told)
+        step.run("second", lambda: 2)
+
+    run = run_workflow(run_told, {"id": "x"})
+    assert before_second == [f"run:{run.id}", "thing:x"]
