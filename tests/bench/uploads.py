@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 import tempfile
@@ -16,6 +17,7 @@ MEGABYTES = 256
 
 def main() -> None:
     """Print megabytes a second of a copy and of one tus upload over loopback, and the ratio."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     services = Services()
     services.start()
     try:
