@@ -25,6 +25,8 @@ INSERT INTO step (run_id, key, kind, status, position, input, output, blob_id, e
 SELECT %s, key, kind, status, position, input, output, blob_id, error, size_bytes, started_at, finished_at
 FROM step WHERE run_id = %s AND key = ANY(%s)
 """
+_RERUN = "SELECT workflow, status, event_id, subject, parent_run FROM run WHERE id = %s"
+_TRIES = "SELECT FROM step_attempt WHERE run_id = %s AND key = %s LIMIT 1"
 
 
 def cancel(run_id: UUID, reason: str = "") -> bool:
@@ -55,8 +57,8 @@ def cancel(run_id: UUID, reason: str = "") -> bool:
 def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> UUID:  # noqa: A002
     """Start a new run of the same event that goes on at a step; returns its id.
 
-    The memos of the steps before it are copied; so are those in other branches beside it. `input` replaces the
-    step's arguments (a list, as `StepView.input` shows them).
+    The memos of the steps before it are copied; so are the results in other branches beside it. `input` replaces the
+    step's arguments (a list, as `StepView.input` shows them). The step may be one that was backing off.
 
     Raises:
         UnknownRun: no such run, or it has no such step.
@@ -65,10 +67,10 @@ def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> U
     session = runtime().ports.session()
     session.flush()
     connection = sending.driver(session)
-    row = connection.execute("SELECT workflow, status, event_id, subject FROM run WHERE id = %s", [run_id]).fetchone()
+    row = connection.execute(_RERUN, [run_id]).fetchone()
     if row is None or row[0] not in registry.by_name:
         raise UnknownRun(f"There is no run {run_id} of a known workflow.")
-    name, status, event_id, subject = row
+    name, status, event_id, subject, parent_run = row
     if status not in FINAL:
         raise RunActive(f"Run {run_id} is {status}; cancel it before running it again.")
     copied = _keys_before(connection, run_id, step_key)
@@ -77,7 +79,8 @@ def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> U
     if event is None:
         raise UnknownRun(f"The event of run {run_id} is gone.")
     edited = None if input is None else json.dumps({"step": step_key, "input": list(input)})
-    plan = store_events.plan(registry.by_name[name], event, forked_from=run_id, edited=edited, subject=subject)
+    kept = {"forked_from": run_id, "parent_run": parent_run, "subject": subject, "edited": edited}
+    plan = store_events.plan(registry.by_name[name], event, **kept)
     plan = store_events.NewRun(**{**vars(plan), "idempotency_key": None})  # it is wanted a second time
     store_events.insert_runs(connection, [plan])
     connection.execute(_COPY, [plan.id, run_id, copied])
@@ -94,21 +97,27 @@ def _lock_flows(connection: Connection, run_id: UUID) -> None:
 
 
 def _keys_before(connection: Connection, run_id: UUID, step_key: str) -> list[str]:
+    """Return the memos to copy: all of the verbs before the step, and what is complete in the branches beside it.
+
+    A failure before it was caught by the body, which went on; one beside it would only fail the new run again.
+    """
     rows = connection.execute("SELECT key, position, status FROM step WHERE run_id = %s", [run_id]).fetchall()
     positions = {key: position for key, position, _ in rows}
-    if step_key not in positions:
+    if step_key in positions:
+        until = positions[step_key]
+        return [key for key, position, status in rows if _is_kept(position, until, is_complete=status == "completed")]
+    if connection.execute(_TRIES, [run_id, step_key]).fetchone() is None:
         raise UnknownRun(f"Run {run_id} has no step {step_key!r}.")
-    until = positions[step_key]
-    return [key for key, position, status in rows if status == "completed" and _is_before(position, until)]
+    return [key for key, _, status in rows if status == "completed"]  # it was backing off: nothing comes after it
 
 
-def _is_before(position: list[int], until: list[int]) -> bool:
-    """Tell whether a step comes before another in the body; branches beside each other count as before.
+def _is_kept(position: list[int], until: list[int], *, is_complete: bool) -> bool:
+    """Tell whether a step's memo counts when the run goes on at another step.
 
     A position is verb, branch, verb, branch, ...: at the first difference, an earlier verb is before, and another
     branch is independent.
     """
     for depth, (mine, other) in enumerate(zip(position, until, strict=False)):
         if mine != other:
-            return mine < other or depth % 2 == 1
+            return is_complete if depth % 2 == 1 else mine < other
     return False

@@ -15,6 +15,7 @@ from app.engine import (
     NonRetriable,
     RetryAfter,
     RunActive,
+    StepError,
     UnknownRun,
     advance,
     cancel,
@@ -119,6 +120,73 @@ def test_a_rerun_of_a_run_that_goes_on_or_of_an_unknown_step_is_refused(pipeline
     db.session.commit()
     with pytest.raises(RunActive):
         rerun_from(again, "last")
+
+
+def test_a_rerun_goes_on_at_a_step_that_was_backing_off_when_its_run_was_cancelled(calls):
+    """The step has tries and no memo yet; what was done before it, and in the branches beside it, is kept."""
+    broken = [True]
+
+    @workflow("patient", on="test/patient", backoff=(60,))
+    def patient(ctx, step):
+        def work(name):
+            calls.append(name)
+            if name == "b" and broken:
+                raise RetryAfter(60)
+            return name
+
+        step.run("first", work, "first")
+        return step.parallel("part", {name: lambda s, name=name: s.run("work", work, name) for name in "abc"})
+
+    send("test/patient", {}, owner_id=None)
+    drain()
+    [run] = list_runs()
+    assert cancel(run.id)
+    db.session.commit()
+    broken.clear()
+    calls.clear()
+    again = rerun_from(run.id, "part[b]/work")
+    drain()
+    assert get_run(again).output == {"a": "a", "b": "b", "c": "c"}
+    assert calls == ["b"]
+
+
+def test_a_rerun_keeps_a_failure_that_the_body_had_caught_before_the_step(calls):
+    @workflow("forgiving", on="test/forgiving", retries=0)
+    def forgiving(ctx, step):
+        def work(name):
+            calls.append(name)
+            if name == "fragile" and len(calls) == 1:
+                raise NonRetriable("once")
+
+        try:
+            step.run("fragile", work, "fragile")
+        except StepError:
+            step.run("instead", work, "instead")
+        step.run("last", work, "last")
+
+    run = run_workflow(forgiving, {})
+    calls.clear()
+    rerun_from(run.id, "last")
+    drain()
+    assert calls == ["last"]
+
+
+def test_a_rerun_of_a_hook_still_knows_the_run_that_it_cleans_up_after():
+    seen = []
+
+    def hook(ctx, outcome):
+        seen.append(outcome.run_id)
+        if len(seen) == 1:
+            raise NonRetriable("broken hook")
+
+    @workflow("doomed", on="test/doomed", retries=0, on_failure=hook)
+    def doomed(ctx, step):
+        raise NonRetriable("no")
+
+    run = run_workflow(doomed, {})
+    rerun_from(list_runs(workflow="doomed-failed")[0].id, "on-failure")
+    drain()
+    assert seen == [run.id, run.id]
 
 
 def test_a_queued_run_is_cancelled_at_once_and_its_hook_runs_once(calls):
