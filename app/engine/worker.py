@@ -56,7 +56,7 @@ class ThreadWorker(BaseWorker):
 
     def serve(self) -> None:
         """Dequeue until the engine's worker stops."""
-        self.register_birth()  # type: ignore[no-untyped-call]
+        self._be_born()
         self.set_state(WorkerStatus.IDLE)
         try:
             while not self.engine_worker.stop.is_set():
@@ -102,14 +102,22 @@ class ThreadWorker(BaseWorker):
         if time.monotonic() < self._beat_at:
             return
         self._beat_at = time.monotonic() + BEAT_SECONDS
-        if not self.connection.sismember(self.redis_workers_keys, self.key):
-            self.connection.delete(self.key)  # the end of a job in hand has made it anew, and a birth is refused then
-            self.register_birth()  # type: ignore[no-untyped-call]
+        if not self.connection.sismember(self.redis_workers_keys, self.key):  # a hint may have made the key anew
+            self._be_born()
         self.heartbeat()
         for execution in list(self.executions.values()):  # or RQ takes a hint of over 90 s for abandoned, and failed
             self.maintain_heartbeats(execution.job, execution)
         if self.should_run_maintenance_tasks:
             self.run_maintenance_tasks()  # type: ignore[no-untyped-call]
+
+    def _be_born(self) -> None:
+        """Register this worker, whatever there is under its name.
+
+        The name is of this process alone: that is from before Redis went away, and RQ would refuse a second birth until
+        it has expired, eight minutes later.
+        """
+        self.connection.delete(self.key)
+        self.register_birth()  # type: ignore[no-untyped-call]
 
     def procline(self, message: str) -> None:
         """Leave the process's name alone: it is one of many threads."""
@@ -120,6 +128,9 @@ def serve(worker: Worker, ports: Ports) -> None:
     while not worker.stop.is_set():
         try:
             ThreadWorker(worker, ports).serve()
-        except (redis.RedisError, ValueError) as error:
+        except redis.RedisError as error:
             logger.warning("worker.redis_away", error=type(error).__name__)
+            worker.stop.wait(1)
+        except Exception:  # noqa: BLE001  one hint that is not ours must not end all others
+            logger.exception("worker.hints_failed")
             worker.stop.wait(1)

@@ -8,6 +8,7 @@ import pytest
 
 from app.db import db
 from app.engine import advance, list_runs, send, workflow
+from app.engine import worker as hints
 from app.engine.execution import load
 from app.engine.process import Worker
 from app.engine.registry import registry
@@ -82,6 +83,31 @@ def test_a_worker_that_leaves_takes_up_no_more_hints(worker):
     assert worker.perform(list_runs()[0].id) == "elsewhere"
     db.session.rollback()
     assert list_runs()[0].status == "queued"
+
+
+def test_a_worker_whose_redis_was_away_for_a_while_serves_hints_again(worker):
+    """Its name is still in Redis, since it could not say good-bye; without hints every run would start a second late."""
+    ports = runtime().ports
+    hints.ThreadWorker(worker, ports).register_birth()
+    worker.stop.set()
+    again = hints.ThreadWorker(worker, ports)
+    again.serve()
+    assert again.connection.hexists(again.key, "death")
+
+
+def test_one_hint_that_nobody_understands_does_not_end_the_serving_of_hints(worker, monkeypatch):
+    served = []
+
+    def serve(_self):
+        served.append(1)
+        if len(served) == 1:
+            raise KeyError("not made by us")
+        worker.stop.set()
+
+    monkeypatch.setattr(hints.ThreadWorker, "serve", serve)
+    monkeypatch.setattr(worker.stop, "wait", lambda _seconds: False)
+    hints.serve(worker, runtime().ports)
+    assert len(served) == 2
 
 
 def test_the_connections_of_a_process_are_bounded(app):
