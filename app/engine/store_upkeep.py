@@ -6,7 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from app.engine import store
 from app.engine.runtime import Connection
+
+# Upkeep waits for nobody: a process that froze with a lock would stop every clock.
+LOCK_FREE_FLOWS = f"{store.LOCK_FLOWS} NOWAIT"
 
 # Moves wake_seq also of a running run, so that one about to park goes round again instead.
 WAKE = """
@@ -41,7 +45,9 @@ COUNT_RECOVERY = """
 UPDATE run SET recoveries = CASE WHEN steps.number > steps_at_recovery THEN 1 ELSE recoveries + 1 END,
                steps_at_recovery = steps.number
 FROM (SELECT count(*) AS number FROM step WHERE run_id = %(id)s) AS steps
-WHERE id = %(id)s AND epoch = %(epoch)s AND status = 'running' AND lease_until <= engine_now()
+WHERE id IN (
+  SELECT id FROM run WHERE id = %(id)s AND epoch = %(epoch)s AND status = 'running' AND lease_until <= engine_now()
+  FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING recoveries
 """
 
@@ -61,9 +67,10 @@ WITH RECURSIVE keys AS (
 SELECT held_by FROM keys WHERE held_by IS NOT NULL
 """
 
-FORGET = (
-    "DELETE FROM idem WHERE (scope, key) IN (SELECT scope, key FROM idem WHERE expires_at <= engine_now() LIMIT %s)"
-)
+FORGET = """
+DELETE FROM idem WHERE (scope, key) IN (
+  SELECT scope, key FROM idem WHERE expires_at <= engine_now() ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED)
+"""
 
 FORGET_WORKERS = "DELETE FROM worker WHERE seen_at < engine_now() - interval '1 day'"
 

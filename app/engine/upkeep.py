@@ -14,13 +14,14 @@ from uuid import UUID
 
 import psycopg
 
-from app.engine import advance, endings, sending, store, store_admission, store_upkeep
+from app.engine import advance, endings, sending, store_admission, store_upkeep
 from app.engine.endings import Ended, Ending
 from app.engine.runtime import Connection, logger, runtime
 
 BATCH = 500
 MAX_RECOVERIES = 5
 LONGEST_SLEEP = 1.0  # seconds
+AGAIN_AFTER = 0.1  # seconds: what is due after a pass was locked by somebody else, or has just become so
 
 
 def run_pass() -> int:
@@ -50,7 +51,9 @@ def seconds_to_next() -> float:
     """Return how long upkeep may sleep: at most a second, less when something is due before."""
     with runtime().pool.connection() as connection:
         due = store_upkeep.seconds_to_next(connection)
-    return LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, max(due, 0.01))
+    if due is None:
+        return LONGEST_SLEEP
+    return min(LONGEST_SLEEP, max(due, 0.01)) if due > 0 else AGAIN_AFTER
 
 
 def loop(name: str, stop: threading.Event) -> None:
@@ -82,11 +85,11 @@ def _rescue(
     values = {"id": run_id, "epoch": epoch}
     flows = sorted(key for key in (flow_a, flow_b) if key)
     with connection.transaction():
-        if flows:
-            connection.execute(store.LOCK_FLOWS, [flows])
+        if flows and not _lock_free(connection, flows):
+            return []
         counted = connection.execute(store_upkeep.COUNT_RECOVERY, values).fetchone()
         if counted is None:
-            return []  # somebody else was quicker, or the worker is alive after all
+            return []  # somebody else was quicker or has it locked, or the worker is alive after all
         if counted[0] <= MAX_RECOVERIES:
             row = connection.execute(store_upkeep.RESCUE, values).fetchone()
             logger.warning("run.rescued", run_id=str(run_id), recoveries=counted[0])
@@ -117,8 +120,19 @@ def _repair_held(connection: Connection) -> list[tuple[str, str]]:
     promoted: list[tuple[str, str]] = []
     for key in keys:
         with connection.transaction():
-            connection.execute(store.LOCK_FLOWS, [[key]])
+            if not _lock_free(connection, [key]):
+                continue
             free = store_admission.free_slots(connection, [key])[key]
             if free > 0:
                 promoted += store_admission.promote(connection, [key], free)
     return promoted
+
+
+def _lock_free(connection: Connection, flows: list[str]) -> bool:
+    """Lock flow keys if nobody else has one of them; whoever has is looked after by the next pass."""
+    try:
+        with connection.transaction():
+            connection.execute(store_upkeep.LOCK_FREE_FLOWS, [flows])
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from app.db import db
-from app.engine import advance, get_run, list_runs, list_steps, send, store, store_upkeep, upkeep, workflow
+from app.engine import Concurrency, advance, get_run, list_runs, list_steps, send, store, store_upkeep, upkeep, workflow
 from app.engine.errors import LostLease
 from app.engine.execution import load
 from app.engine.registry import registry
@@ -76,6 +76,41 @@ def in_thread(work):
     return thread, results
 
 
+def test_a_pass_of_upkeep_waits_for_nobody(idle, connect):
+    """A process froze between a checkpoint and its COMMIT, with a flow key and an event's id locked: all else goes on."""
+
+    @workflow("keyed", on="test/keyed", concurrency=[Concurrency(1, key="event.data.key")])
+    def keyed(ctx, step):
+        pass
+
+    for key in ("frozen", "frozen", "free", "free"):
+        send("test/keyed", {"key": key}, owner_id=None)
+    send("test/idle", {}, owner_id=None)
+    send("test/idle", {}, owner_id=None, id="once")
+    db.session.commit()
+    claimed = {run.flow_a or run.id: run for _ in range(4) for run, _ in advance.claim_batch("mine", 4)}
+    stuck, lost = [run for run in claimed.values() if run.workflow == "idle"]
+    clock.advance(24 * 3600 + 1)
+    frozen, passing = connect(), runtime().pool._open()
+    frozen.execute("BEGIN")
+    frozen.execute(store.LOCK_FLOWS, [["keyed#0:frozen"]])
+    frozen.execute("SELECT FROM idem FOR UPDATE")
+    assert store.checkpoint(frozen, memo_of(stuck)).is_new
+    passing.execute("SET lock_timeout = '1s'")
+    runtime().pool._idle.append(passing)  # the pass takes what was put back last
+    upkeep.run_pass()
+    held = {(run.event_id, run.held_by) for run in list_runs(workflow="keyed") if run.held_by}
+    assert {held_by for _, held_by in held} == {"keyed#0:frozen"}
+    statuses = {run.id: run.status for run in list_runs()}
+    assert (statuses[stuck.id], statuses[lost.id]) == ("running", "queued")
+    assert statuses[claimed["keyed#0:frozen"].id] == "running"
+    assert statuses[claimed["keyed#0:free"].id] == "queued"
+    frozen.execute("ROLLBACK")
+    upkeep.run_pass()
+    db.session.rollback()
+    assert {run.status for run in list_runs()} == {"queued"}
+
+
 def test_a_claim_reads_its_memos_on_a_fresh_snapshot(claimed, connect):
     """A take-over that had to wait for a checkpoint sees that checkpoint's memo."""
     stale, other = connect(), connect()
@@ -85,10 +120,7 @@ def test_a_claim_reads_its_memos_on_a_fresh_snapshot(claimed, connect):
         assert store.checkpoint(stale, memo_of(claimed)).is_new
 
         def rescue():
-            values = {"id": claimed.id, "epoch": claimed.epoch}
-            with other.transaction():
-                other.execute(store_upkeep.COUNT_RECOVERY, values)
-                return other.execute(store_upkeep.RESCUE, values).fetchone()
+            return other.execute(store_upkeep.RESCUE, {"id": claimed.id, "epoch": claimed.epoch}).fetchone()
 
         thread, rescued = in_thread(rescue)
         waits_for_a_lock(other)

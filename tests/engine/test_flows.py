@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import psycopg
 import pytest
 
 from app.db import db
@@ -183,7 +184,8 @@ def test_upkeep_repairs_a_lost_promotion(limited):
 
 
 def test_a_process_frozen_in_the_middle_of_a_pass_stops_no_others_timers(limited, monkeypatch):
-    """There is no leader: what it has locked is skipped, and its lock of a flow key does not outlive ten seconds."""
+    """There is no leader: what it has locked is skipped, and claims wait for its lock of a flow key ten seconds at most."""
+    claimed = []
 
     @workflow("retried", on="test/retried", backoff=(1,))
     def retried(ctx, step):
@@ -195,19 +197,26 @@ def test_a_process_frozen_in_the_middle_of_a_pass_stops_no_others_timers(limited
     [running] = claim()
     claim()
     clock.advance(31)  # two retries are due, a lease has expired, a run is held
+    start(1)
     monkeypatch.setattr(runtimes, "FROZEN_SECONDS", 0.5)
     frozen = runtime().pool._open()
     frozen.execute("BEGIN")
     assert len(store_upkeep.wake_due(frozen, 1)) == 1
     frozen.execute(store.LOCK_FLOWS, [["limited#0:a"]])
-    thread = threading.Thread(target=upkeep.run_pass)
+    upkeep.run_pass()
+    assert {run.status for run in list_runs(workflow="retried")} == {"queued", "waiting"}
+    thread = threading.Thread(target=lambda: claimed.extend(claim() + claim()))
     thread.start()
     thread.join(8)
     is_stuck = thread.is_alive()
+    with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+        frozen.execute("SELECT 1")  # PostgreSQL has ended its transaction
     frozen.close()
     thread.join()
     assert not is_stuck
-    assert {run.status for run in list_runs(workflow="retried")} == {"queued", "waiting"}
+    upkeep.run_pass()
+    db.session.rollback()
+    assert {run.status for run in list_runs(workflow="retried")} == {"running", "queued"}
     assert get_run(running.id).status == "queued"
 
 
