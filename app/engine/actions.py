@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from app.engine import endings, sending, store, store_events
+from app.engine import runtime as runtimes
 from app.engine.endings import Ending
 from app.engine.errors import RunActive, UnknownRun
 from app.engine.registry import registry
@@ -33,7 +34,8 @@ def cancel(run_id: UUID, reason: str = "") -> bool:
     """Cancel a run in the caller's transaction; returns whether it had not ended yet.
 
     A run that is not executing is cancelled at once. One that is finishes its current step, keeps the result,
-    and stops at the next step (within a second of the commit when it is between steps).
+    and stops at the next step (within a second of the commit when it is between steps). Commit soon: a transaction
+    that lies idle for ten seconds after this is ended by the database.
     """
     session = runtime().ports.session()
     session.flush()
@@ -93,6 +95,8 @@ def _lock_flows(connection: Connection, run_id: UUID) -> None:
     row = connection.execute(_FLOWS, [run_id]).fetchone()
     keys = sorted(key for key in row or () if key)
     if keys:
+        # The lock stops all claims of these keys: if this process freezes now, PostgreSQL ends the transaction.
+        connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * runtimes.FROZEN_SECONDS)}")
         connection.execute(store.LOCK_FLOWS, [keys])
 
 

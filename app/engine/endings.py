@@ -36,7 +36,7 @@ class Ended:
 
 
 RUN_FOR_ENDING = """
-SELECT id, workflow, owner_id, subject, event_id, event_name, epoch, flow_a, flow_b, idempotency_key
+SELECT id, workflow, owner_id, subject, event_id, event_name, epoch, flow_a, flow_b, idempotency_key, reason
 FROM run WHERE id = %s
 """
 
@@ -55,6 +55,7 @@ class EndingRun:
     flow_a: str | None
     flow_b: str | None
     idempotency_key: str | None
+    reason: str | None  # of a cancellation that was requested
 
 
 def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> Ended:
@@ -100,7 +101,7 @@ def _lifecycle_event(run: EndingRun, ending: Ending) -> NewEvent:
         "subject": run.subject,
         "event": {"id": str(run.event_id), "name": run.event_name},
         "error": ending.error,
-        "reason": ending.reason,
+        "reason": ending.reason or run.reason,
     }
     return NewEvent(new_id(), f"run/{ending.status}", data, json.dumps(data), run.owner_id)
 

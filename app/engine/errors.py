@@ -62,7 +62,7 @@ class StepKindChanged(NonRetriable, EngineError):
 
 
 class OutsideCallRefused(NonRetriable, EngineError):
-    """An outside call was tried inside `step.transaction`, or with events collected but not yet written."""
+    """An outside call was tried inside `step.transaction`, or with events or cancellations not yet committed."""
 
     code = "outside_call_refused"
 

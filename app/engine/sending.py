@@ -91,12 +91,12 @@ def make_event(name: str, data: dict[str, Any], *, owner_id: UUID | None, unique
     return NewEvent(new_id(), name, data, codec.dump_event(data, name), owner_id, unique_id)
 
 
-def has_collected() -> bool:
-    """Tell whether the current session has events that are not written yet."""
+def has_uncommitted() -> bool:
+    """Tell whether the current session has events, cancellations or reruns that are not committed yet."""
     if not has_app_context():
         return False  # then there is no session either
     session = runtime().ports.session
-    return session.registry.has() and bool(session().info.get(_COLLECTED))
+    return session.registry.has() and any(session().info.get(name) for name in (_COLLECTED, _WRITTEN, _CHANGED))
 
 
 def write_collected(session: Session) -> None:

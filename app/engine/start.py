@@ -24,11 +24,11 @@ def refuse_outside_call() -> None:
 
     Raises:
         LostLease: another worker may be doing the same call.
-        OutsideCallRefused: inside `step.transaction`, or with events collected and not yet written.
+        OutsideCallRefused: inside `step.transaction`, or with events, cancellations or reruns that are not committed.
     """
     current.refuse_under_lost_lease()
     attempt = current.attempt()
     if attempt is not None and attempt.is_transaction:
         raise OutsideCallRefused(f"Step {attempt.key!r} is a transaction: make the outside call in a step before it.")
-    if sending.has_collected():
-        raise OutsideCallRefused("Commit the events that were sent, or send them after the outside call.")
+    if sending.has_uncommitted():
+        raise OutsideCallRefused("Commit what was sent, cancelled or run again, or do that after the outside call.")

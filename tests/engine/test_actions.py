@@ -13,6 +13,7 @@ from app.db import db
 from app.engine import (
     Concurrency,
     NonRetriable,
+    OutsideCallRefused,
     RetryAfter,
     RunActive,
     StepError,
@@ -27,8 +28,10 @@ from app.engine import (
     store,
     workflow,
 )
+from app.engine import runtime as runtimes
 from app.engine.runtime import runtime
 from app.engine.testing import assert_sent, drain, run_workflow, sent_events
+from app.lib import outside
 from app.lib.ids import new_id
 from tests.engine.locks import wait_for_lock_of
 
@@ -254,6 +257,39 @@ def test_cancelling_takes_its_locks_in_the_order_of_everybody_else():
     assert cancelled == [True]
 
 
+def test_a_canceller_that_freezes_does_not_hold_its_locks_for_long(monkeypatch):
+    """With the lock of a flow key it would stop all claims of the key."""
+
+    @workflow("keyed", on="test/keyed", concurrency=[Concurrency(1)])
+    def keyed(ctx, step):
+        pass
+
+    for _ in range(2):
+        send("test/keyed", {}, owner_id=None)
+    db.session.commit()
+    monkeypatch.setattr(runtimes, "FROZEN_SECONDS", 0.2)
+    assert cancel(list_runs()[0].id)
+    assert len(advance.claim_batch("mine", 1)) == 1  # it waits until PostgreSQL has ended our transaction
+    with pytest.raises(sa.exc.DBAPIError):
+        db.session.commit()
+    db.session.rollback()
+
+
+def test_an_outside_call_is_refused_while_a_cancellation_or_a_rerun_is_not_committed(pipeline):
+    """The call ends a transaction that only read: it would take them for nothing, and drop them."""
+    run = run_workflow(pipeline, {"id": 1})
+    again = rerun_from(run.id, "last")
+    with pytest.raises(OutsideCallRefused):
+        outside.before_outside_call()
+    db.session.commit()
+    assert cancel(again)
+    with pytest.raises(OutsideCallRefused):
+        outside.before_outside_call()
+    db.session.commit()
+    outside.before_outside_call()
+    assert get_run(again).status == "cancelled"
+
+
 def test_a_held_run_can_be_cancelled():
     @workflow("held", on="test/held", concurrency=[Concurrency(1)])
     def held(ctx, step):
@@ -286,6 +322,7 @@ def test_a_running_run_keeps_its_step_in_flight_and_stops_at_the_next_one(calls)
     assert drain() == [("busy", "cancelled")]
     run = list_runs()[0]
     assert (run.status, run.reason) == ("cancelled", "stop")
+    assert_sent("run/cancelled", run_id=str(run.id), reason="stop")
     assert [(step.key, step.output) for step in list_steps(run.id)] == [("first", "kept")]
     assert calls == []
 
