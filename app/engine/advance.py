@@ -10,18 +10,16 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import psycopg
-import sqlalchemy as sa
 
 from app.engine import codec, current, endings, hooks, memory, sending, store, store_admission
 from app.engine.endings import Ended, Ending
 from app.engine.errors import Cancelled, GiveBack, Interrupt, LostLease, Park, RetryAfter, StepError
 from app.engine.execution import Context, Execution, backoff, load
 from app.engine.registry import registry
-from app.engine.runtime import Verdict, logger, runtime
+from app.engine.runtime import DATABASE_IS_AWAY, Verdict, logger, runtime
 from app.engine.steps import Step
 from app.engine.store import Claimed
 
-DATABASE_IS_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.OperationalError, sa.exc.InterfaceError)
 _turns = itertools.count(1)
 Watch = Callable[[Execution], None]
 
@@ -86,8 +84,8 @@ def advance(run: Claimed, claimed_at: float, *, watch: Watch | None = None) -> s
             if status != "again":
                 return status
             claimed_at = execution.lease.renewed_at
-    except LostLease:
-        logger.warning("run.lost", run_id=str(run.id))
+    except LostLease as lost:
+        logger.warning("run.lost", run_id=str(run.id), error=type(lost.__cause__).__name__ if lost.__cause__ else None)
     except DATABASE_IS_AWAY as error:
         logger.warning("run.database_away", run_id=str(run.id), error=type(error).__name__)
     return "lost"

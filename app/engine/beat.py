@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.engine import advance, sending, store_upkeep
 from app.engine.execution import Execution
-from app.engine.runtime import logger, runtime
+from app.engine.runtime import DATABASE_IS_AWAY, logger, runtime
 from app.engine.store import Claimed
 from app.engine.upkeep import identity
 
@@ -59,7 +59,7 @@ class Beat:
                 if now >= next_beat:
                     next_beat = now + min(lease / 6, 5.0)
                     self.renew()
-            except advance.DATABASE_IS_AWAY as error:
+            except DATABASE_IS_AWAY as error:
                 logger.warning("beat.database_away", error=type(error).__name__)
             except Exception:  # noqa: BLE001  a missed beat is made up for by the next one
                 logger.exception("beat.failed")

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
-
 from app.engine import codec, current, sending, store
 from app.engine.current import Attempt
 from app.engine.errors import EngineError, LimitExceeded, LostLease, NonRetriable, Park, RetryAfter, StepError
 from app.engine.execution import Execution, backoff
-from app.engine.runtime import Connection, Verdict, logger, runtime
+from app.engine.runtime import DATABASE_IS_AWAY, Connection, Verdict, logger, runtime
 from app.engine.store import Memo, NewMemo, PastAttempt, Stored
 from app.lib.ids import new_id
 
@@ -174,7 +172,7 @@ def _write_alone(memo: NewMemo) -> Stored:
                     return _write(connection, memo)
                 with connection.transaction():
                     return _write(connection, memo)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except DATABASE_IS_AWAY as error:
             logger.warning("checkpoint.database_away", run_id=memo.run_id, error=type(error).__name__)
             current.refuse_under_lost_lease()
             time.sleep(RETRY_SECONDS)

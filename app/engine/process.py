@@ -18,7 +18,7 @@ from app.engine.beat import Beat
 from app.engine.errors import EngineError
 from app.engine.publisher import Publisher
 from app.engine.queue import note_others, why_failed
-from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, logger, runtime
+from app.engine.runtime import CONNECTIONS, DATABASE_IS_AWAY, WORKER_CONNECTIONS, logger, runtime
 from app.engine.store import Claimed
 from app.engine.upkeep import identity
 
@@ -71,7 +71,7 @@ class Worker:
             if found is not None:
                 status = self._advance(*found)
             note_others(self._go_on(deadline))
-        except advance.DATABASE_IS_AWAY as error:
+        except DATABASE_IS_AWAY as error:
             logger.warning("worker.database_away", error=type(error).__name__)
         return status
 
@@ -92,7 +92,7 @@ class Worker:
     def _occupy(self, work: object, args: tuple[object, ...]) -> None:
         try:
             work(*args)  # type: ignore[operator]
-        except advance.DATABASE_IS_AWAY as error:
+        except DATABASE_IS_AWAY as error:
             logger.warning("worker.database_away", error=type(error).__name__)
         except BaseException:  # noqa: BLE001  (a run thread must survive whatever its run did)
             logger.exception("worker.thread_failed")
@@ -164,7 +164,7 @@ def run_worker() -> int:
     while not worker.stop.wait(POLL_SECONDS):
         try:
             worker.poll()
-        except advance.DATABASE_IS_AWAY as error:
+        except DATABASE_IS_AWAY as error:
             logger.warning("worker.database_away", error=type(error).__name__)
     _drain(worker, threads)
     publisher.close()
@@ -185,7 +185,7 @@ def run_upkeep() -> int:
             try:
                 with runtime().pool.connection() as connection:
                     store_upkeep.seen(connection, identity(name, "upkeep", 1))
-            except advance.DATABASE_IS_AWAY as error:
+            except DATABASE_IS_AWAY as error:
                 logger.warning("upkeep.database_away", error=type(error).__name__)
             stop.wait(5)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from app.engine import branches, codec, current, memory, sending
-from app.engine.errors import EngineError, Interrupt, LimitExceeded, StepError, StepKindChanged
+from app.engine.errors import EngineError, Interrupt, LimitExceeded, LostLease, StepError, StepKindChanged
 from app.engine.execution import Execution
 from app.engine.memory import Call
-from app.engine.runtime import logger, runtime
+from app.engine.runtime import DATABASE_IS_AWAY, logger, runtime
 from app.engine.store import Memo
 
 MAX_STEPS = 10_000
@@ -118,7 +119,7 @@ class Step:
         return self._advance(kind, id, Call(function, (), {}, 0))
 
     def _advance(self, kind: str, id: str, call: Call) -> Any:  # noqa: A002
-        try:
+        with self._leaving():
             key, position = self._meet(id)
             memo = self._execution.loaded.memos.get(key)
             if memo is not None:
@@ -126,19 +127,25 @@ class Step:
             if len(self._execution.loaded.memos) >= MAX_STEPS:
                 raise LimitExceeded("steps_per_run", f"A run has at most {MAX_STEPS} steps; split the work into runs.")
             return memory.make(self._execution, kind, key, position, call)
-        except Interrupt as interrupt:
-            self.interrupt = interrupt
-            raise
 
     def _branch_out(self, id: str, calls: Sequence[tuple[str, Callable[[Step], Any]]], limit: int) -> list[Any]:  # noqa: A002
-        try:
+        with self._leaving():
             key, position = self._meet(id)
             steps = [Step(self._execution, f"{key}[{name}]/", [*position, n]) for n, (name, _) in enumerate(calls)]
             work = [functools.partial(_enter, s, call) for s, (_, call) in zip(steps, calls, strict=True)]
             return branches.run_all(work, limit)
+
+    @contextlib.contextmanager
+    def _leaving(self) -> Iterator[None]:
+        """Note what makes the body leave; so does a database that is away, which the body could take for a failure."""
+        try:
+            yield
         except Interrupt as interrupt:
             self.interrupt = interrupt
             raise
+        except DATABASE_IS_AWAY as error:
+            self.interrupt = LostLease(self._execution.run.id)
+            raise self.interrupt from error
 
     def _meet(self, id: str) -> tuple[str, list[int]]:  # noqa: A002
         """Return the key and position of the verb that the body has come to, or stop here."""

@@ -14,9 +14,9 @@ from uuid import UUID
 
 import psycopg
 
-from app.engine import advance, endings, sending, store_admission, store_upkeep
+from app.engine import endings, sending, store_admission, store_upkeep
 from app.engine.endings import Ended, Ending
-from app.engine.runtime import Connection, logger, runtime
+from app.engine.runtime import DATABASE_IS_AWAY, Connection, logger, runtime
 
 BATCH = 500
 MAX_RECOVERIES = 5
@@ -65,7 +65,7 @@ def loop(name: str, stop: threading.Event) -> None:
             with runtime().pool.connection() as connection:
                 store_upkeep.upkeep_done(connection, name)
             pause = seconds_to_next()
-        except advance.DATABASE_IS_AWAY as error:
+        except DATABASE_IS_AWAY as error:
             logger.warning("upkeep.database_away", error=type(error).__name__)
         except Exception:  # noqa: BLE001  the clock must not stop for one bad row
             logger.exception("upkeep.failed")
