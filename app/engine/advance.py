@@ -75,15 +75,16 @@ def advance(run: Claimed, claimed_at: float, *, watch: Watch | None = None) -> s
     """
     state = runtime()
     state.announce(sending.topics(run.id, run.subject, run.owner_id))
+    progress = None
     try:
         while True:
-            execution = load(run, registry.by_name[run.workflow], claimed_at=claimed_at)
+            execution = load(run, registry.by_name[run.workflow], claimed_at=claimed_at, progress=progress)
             if watch is not None:
                 watch(execution)
             status = _pass(execution)
             if status != "again":
                 return status
-            claimed_at = execution.lease.renewed_at
+            claimed_at, progress = execution.lease.renewed_at, execution.progress
     except LostLease as lost:
         logger.warning("run.lost", run_id=str(run.id), error=type(lost.__cause__).__name__ if lost.__cause__ else None)
     except DATABASE_IS_AWAY as error:
@@ -146,7 +147,7 @@ def _judge_body(execution: Execution, error: Exception) -> Ending | _Leaving:
 
 
 def _leave(execution: Execution, leaving: _Leaving) -> str:
-    run, progress = execution.run, execution.progress.take()
+    run, progress = execution.run, execution.progress.last()
     promoted: list[tuple[str, str]] = []
     with runtime().pool.connection() as connection, connection.transaction():
         if leaving.due_at is None:
@@ -172,7 +173,7 @@ def _go_round_again(run: Claimed) -> str:
 
 def _end(execution: Execution, ending: Ending) -> str:
     run = execution.run
-    ending = Ending(**{**vars(ending), "progress": execution.progress.take()})
+    ending = Ending(**{**vars(ending), "progress": execution.progress.last()})
     ended = finish_repeating(run.id, run.epoch, ending)
     if not ended.is_done:
         return _go_round_again(run)

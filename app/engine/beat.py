@@ -98,19 +98,27 @@ class Beat:
             active = execution.active_json(ACTIVE_AFTER)
             if progress is None and active == self._shown.get(run_id):
                 continue
-            with runtime().pool.connection() as connection:
-                done = store_upkeep.show(connection, run_id, execution.run.epoch, progress, active)
+            done = False
+            try:
+                with runtime().pool.connection() as connection:
+                    done = store_upkeep.show(connection, run_id, execution.run.epoch, progress, active)
+            finally:
+                if progress is not None and not done:
+                    execution.progress.put_back()
             if done:
-                self._shown[run_id] = active
+                self._has_shown(execution, active)
                 run = execution.run
                 runtime().announce(sending.topics(run.id, run.subject, run.owner_id))
-            elif progress is not None:
-                execution.progress.put_back()
 
     def give_all_back(self) -> None:
         """Give back the leases of runs still inside a step: this process is about to end with them."""
         for execution in self._all().values():
             advance.give_back(execution.run)
+
+    def _has_shown(self, execution: Execution, active: str | None) -> None:
+        with self._lock:
+            if execution.run.id in self._executions:  # else it has just been forgotten, and this would stay for ever
+                self._shown[execution.run.id] = active
 
     def _all(self) -> dict[UUID, Execution]:
         with self._lock:

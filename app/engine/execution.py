@@ -142,12 +142,15 @@ def backoff(workflow: Workflow, failures: int) -> float:
     return pause * random.uniform(0.8, 1.2)  # noqa: S311  (spreads load; guards nothing)
 
 
-def load(run: Claimed, workflow: Workflow, *, claimed_at: float) -> Execution:
-    """Read what the run remembers; `claimed_at` is time.monotonic() from before the claim."""
+def load(run: Claimed, workflow: Workflow, *, claimed_at: float, progress: Progress | None = None) -> Execution:
+    """Read what the run remembers; `claimed_at` is time.monotonic() from before the claim.
+
+    `progress` is that of the pass before, when the run goes round again.
+    """
     state = runtime()
     with state.pool.connection() as connection:
         loaded = store.load(connection, run)
     lease = Lease(run.id, run.epoch, state.ports.lease_seconds, claimed_at)
     lease.is_cancel_requested = run.requested is not None
     size = sum(memo.size_bytes for memo in loaded.memos.values())
-    return Execution(run, workflow, loaded, lease, Progress(run.progress), size_bytes=size)
+    return Execution(run, workflow, loaded, lease, progress or Progress(run.progress), size_bytes=size)

@@ -24,7 +24,7 @@ class Progress:
             "message": "",
             "errors": [],
         }
-        self._is_dirty = False
+        self._is_dirty = self._is_said = False
         self._measured_from: tuple[float, float] | None = None  # (time, fraction) of this step's first count
 
     def say(
@@ -44,13 +44,13 @@ class Progress:
                 state["message"] = str(message)[:500]
             if done is not None and total:
                 self._count(done, total)
-            self._is_dirty = True
+            self._is_dirty = self._is_said = True
 
     def add_error(self, step: str, message: str) -> None:
         """Keep a failed try among the errors (the last twenty)."""
         with self._lock:
             self._state["errors"] = [*self._state["errors"], {"step": step, "message": message}][-20:]
-            self._is_dirty = True
+            self._is_dirty = self._is_said = True
 
     def take(self) -> str | None:
         """Return the newest state as JSON if it has not been written yet."""
@@ -59,6 +59,14 @@ class Progress:
                 return None
             self._is_dirty = False
             return json.dumps(self._state, default=str)
+
+    def last(self) -> str | None:
+        """Return the newest state as JSON if anything was said here: for the write with which the run is left.
+
+        Also what has been taken: whoever took it may not have written it yet, and after this it cannot.
+        """
+        with self._lock:
+            return json.dumps(self._state, default=str) if self._is_said else None
 
     def put_back(self) -> None:
         """Mark the state as not written after all."""

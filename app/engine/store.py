@@ -104,7 +104,7 @@ WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = ANY(%(from_statuses)s)
 RETURNING id
 """
 
-LOOK_AGAIN = "SELECT wake_seq, requested FROM run WHERE id = %s AND epoch = %s AND status = 'running'"
+LOOK_AGAIN = "SELECT wake_seq, requested, engine_now() FROM run WHERE id = %s AND epoch = %s AND status = 'running'"
 
 RELEASE_KEY = "DELETE FROM idem WHERE scope = %s AND key = %s AND holder = %s"
 
@@ -303,5 +303,5 @@ def look_again(connection: Connection, run: Claimed) -> bool:
     row = connection.execute(LOOK_AGAIN, [run.id, run.epoch]).fetchone()
     if row is None:
         return False
-    run.wake_seq, run.requested = row
+    run.wake_seq, run.requested, run.claimed_at = row
     return True

@@ -260,6 +260,29 @@ def test_a_wake_up_while_the_body_leaves_makes_it_go_round_again():
     assert len(passes) == 2
 
 
+def test_a_run_that_goes_round_again_keeps_its_clock_and_what_it_has_said():
+    """The second pass reads the database's time anew: with that of the claim, its clock would go back."""
+    seen = []
+
+    @workflow("again", on="test/again", backoff=(60,))
+    def again(ctx, step):
+        seen.append(ctx.execution.now())
+        if len(seen) == 1:
+            ctx.progress(current_step="first", message="Said in the first pass")
+            with runtime().pool.connection() as connection:
+                store_upkeep.wake(connection, [ctx.run_id])
+                connection.execute("SELECT set_config('throughline.clock_offset', '1 hour', false)")
+            step.run("break", lambda: 1 / 0)
+
+    send("test/again", {}, owner_id=None)
+    assert drain() == [("again", "completed")]
+    runtime().pool.close()
+    assert (seen[1] - seen[0]).total_seconds() > 3500
+    [run] = list_runs()
+    assert run.progress["message"] == "Said in the first pass"
+    assert [error["step"] for error in run.progress["errors"]] == ["break"]
+
+
 def test_a_finish_counts_only_for_the_owner_of_the_run(claimed):
     take_over(claimed)
     execution = load(claimed, registry.by_name["idle"], claimed_at=0)

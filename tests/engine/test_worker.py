@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 
+import psycopg
 import pytest
 
 from app.db import db
-from app.engine import advance, list_runs, send, workflow
+from app.engine import advance, list_runs, send, store_upkeep, workflow
 from app.engine import worker as hints
 from app.engine.execution import load
 from app.engine.process import Worker
 from app.engine.registry import registry
 from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, runtime
+from app.engine.testing import drain
 
 
 @pytest.fixture
@@ -108,6 +110,37 @@ def test_one_hint_that_nobody_understands_does_not_end_the_serving_of_hints(work
     monkeypatch.setattr(worker.stop, "wait", lambda _seconds: False)
     hints.serve(worker, runtime().ports)
     assert len(served) == 2
+
+
+def test_what_a_run_says_last_is_written_even_while_the_beat_is_about_to_write_it(worker):
+    """The beat has taken the newest state and not written it yet when the run ends: the end writes it."""
+
+    @workflow("says", on="test/says")
+    def says(ctx, step):
+        ctx.progress(message="The last word")
+        assert ctx.execution.progress.take()  # as the beat does, between two statements of the body
+
+    send("test/says", {}, owner_id=None)
+    drain()
+    assert list_runs()[0].progress["message"] == "The last word"
+
+
+def test_progress_that_could_not_be_written_is_written_by_the_next_beat(worker, monkeypatch):
+    run, _ = claim_one()
+    execution = load(run, registry.by_name["idle"], claimed_at=0)
+    worker.beat.watch(execution)
+    execution.progress.say(message="Keep this")
+
+    def away(*_):
+        raise psycopg.OperationalError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_upkeep, "show", away)
+        with pytest.raises(psycopg.OperationalError):
+            worker.beat.show()
+    worker.beat.show()
+    db.session.rollback()
+    assert list_runs()[0].progress["message"] == "Keep this"
 
 
 def test_the_connections_of_a_process_are_bounded(app):
