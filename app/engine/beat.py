@@ -113,7 +113,11 @@ class Beat:
     def give_all_back(self) -> None:
         """Give back the leases of runs still inside a step: this process is about to end with them."""
         for execution in self._all().values():
-            advance.give_back(execution.run)
+            execution.lease.is_lost = True  # its step makes no further call outside
+            try:
+                advance.give_back(execution.run)
+            except DATABASE_IS_AWAY as error:  # then the leases run out by themselves
+                logger.warning("beat.database_away", error=type(error).__name__)
 
     def _has_shown(self, execution: Execution, active: str | None) -> None:
         with self._lock:

@@ -52,6 +52,11 @@ class Worker:
         with self._slots:
             return self._slots.wait_for(lambda: self._free > 0, timeout)
 
+    def is_busy(self) -> bool:
+        """Tell whether a run thread has anything to do."""
+        with self._slots:
+            return self._free < self.threads
+
     def submit(self, work: object, *args: object) -> Future[None] | None:
         """Run `work(*args)` on a run thread if one is free."""
         with self._slots:
@@ -169,7 +174,7 @@ def run_worker() -> int:
     _drain(worker, threads)
     publisher.close()
     logger.info("worker.stopped", worker=name, by=signals[0] if signals else "", cut_off=worker.beat.count())
-    if worker.beat.count():
+    if worker.is_busy():
         os._exit(0)  # Python would wait for the threads of steps that are still busy, and their runs are given back
     return 0
 
@@ -199,8 +204,8 @@ def _drain(worker: Worker, threads: list[threading.Thread]) -> None:
     """Let each run come to its next step and give its lease back."""
     runtime().is_draining = True
     deadline = time.monotonic() + DRAIN_SECONDS
-    worker.pool.shutdown(wait=False, cancel_futures=True)
-    while worker.beat.count() and time.monotonic() < deadline:
+    worker.pool.shutdown(wait=False)  # what has been submitted begins all the same: a claimed run must be given back
+    while worker.is_busy() and time.monotonic() < deadline:
         time.sleep(0.05)
     worker.beat.give_all_back()
     for thread in threads:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from app.db import db
-from app.engine import advance, list_runs, send, store_upkeep, workflow
+from app.engine import advance, list_runs, process, send, store_upkeep, workflow
 from app.engine import worker as hints
 from app.engine.execution import load
 from app.engine.process import Worker
@@ -141,6 +141,40 @@ def test_progress_that_could_not_be_written_is_written_by_the_next_beat(worker, 
     worker.beat.show()
     db.session.rollback()
     assert list_runs()[0].progress["message"] == "Keep this"
+
+
+@pytest.fixture
+def drain_at_once(monkeypatch):
+    monkeypatch.setattr(process, "DRAIN_SECONDS", 0.0)
+    monkeypatch.setattr(runtime(), "is_draining", False)  # put back at the end
+
+
+@pytest.mark.usefixtures("drain_at_once")
+def test_a_run_that_no_thread_had_begun_when_the_worker_leaves_is_given_back(worker):
+    """Claimed and handed to the threads a moment before SIGTERM: dropped, it would wait for the end of its lease."""
+    release = threading.Event()
+    for _ in range(worker.threads):
+        worker.pool.submit(release.wait)
+    assert worker.submit(worker._advance_then_go_on, *claim_one())
+    worker.stop.set()
+    process._drain(worker, [])
+    release.set()
+    worker.pool.shutdown()
+    assert [run.status for run in list_runs()] == ["queued"]
+
+
+@pytest.mark.usefixtures("drain_at_once")
+def test_a_worker_that_leaves_without_a_database_leaves_all_the_same(worker, monkeypatch):
+    run, _ = claim_one()
+    execution = load(run, registry.by_name["idle"], claimed_at=0)
+    worker.beat.watch(execution)
+
+    def away(*_):
+        raise psycopg.OperationalError("gone")
+
+    monkeypatch.setattr(advance, "give_back", away)
+    process._drain(worker, [])
+    assert execution.lease.is_lost  # the step that is still busy makes no further call outside
 
 
 def test_the_connections_of_a_process_are_bounded(app):
