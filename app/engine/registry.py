@@ -18,6 +18,7 @@ _PATH = re.compile(r"event(\.[A-Za-z_][A-Za-z0-9_]*)+")
 _HOLE = re.compile(r"\{([^{}]*)\}")
 MAX_LIMITS = 2
 MAX_RETRIES = 20
+RETRIES = 4  # of a step, unless it or its workflow says otherwise; at least those of the engine's own steps
 MAX_KEY = 200
 
 
@@ -36,7 +37,7 @@ class Workflow:
     name: str
     function: Callable[..., Any]
     on: tuple[str, ...] = ()
-    retries: int = 4
+    retries: int = RETRIES
     backoff: tuple[float, ...] = BACKOFF
     concurrency: tuple[Concurrency, ...] = ()
     idempotency: str | None = None
@@ -109,7 +110,7 @@ def workflow(
     name: str,
     *,
     on: str | Sequence[str],
-    retries: int = 4,
+    retries: int = RETRIES,
     backoff: Sequence[float] = BACKOFF,
     concurrency: Sequence[Concurrency] = (),
     idempotency: str | None = None,
@@ -129,7 +130,7 @@ def workflow(
             the same value within 24 hours is not started, unless the first one failed.
         subject: what the run is about, for example `video:{event.data.video_id}`.
         on_failure: `(ctx, outcome)`, run in one transaction, exactly once, when a run failed, died or was
-            cancelled; it shows as the run `<name>-failed`.
+            cancelled; it shows as the run `<name>-failed` and is tried again at least four times.
         version: recorded by each run.
 
     Raises:
@@ -153,9 +154,8 @@ def workflow(
             )
         )
         if hook and on_failure:
-            registry.add(
-                Workflow(name=hook, function=on_failure, retries=retries, backoff=tuple(backoff), is_hook=True)
-            )
+            tries = max(retries, RETRIES)  # a hook that gives up leaves rows as they must not stay
+            registry.add(Workflow(name=hook, function=on_failure, retries=tries, backoff=tuple(backoff), is_hook=True))
         return function
 
     return register

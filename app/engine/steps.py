@@ -12,6 +12,7 @@ from app.engine import branches, codec, current, memory, sending
 from app.engine.errors import EngineError, Interrupt, LimitExceeded, LostLease, StepError, StepKindChanged
 from app.engine.execution import Execution
 from app.engine.memory import Call
+from app.engine.registry import RETRIES
 from app.engine.runtime import DATABASE_IS_AWAY, logger, runtime
 from app.engine.store import Memo
 
@@ -81,9 +82,12 @@ class Step:
         *,
         owner_id: UUID | None = None,
     ) -> str:
-        """Send an event exactly once; returns its id. Its owner is the run's unless given."""
+        """Send an event exactly once; returns its id. Its owner is the run's unless given.
+
+        A database that stumbles is tried again, whatever the workflow says of retries: nothing else can be the matter.
+        """
         owner = owner_id or self._execution.run.owner_id
-        return str(self._advance("send", id, Call(_send, (name, data), {"owner_id": owner}, 0)))
+        return str(self._advance("send", id, Call(_send, (name, data), {"owner_id": owner}, RETRIES)))
 
     def map(
         self,

@@ -378,14 +378,31 @@ def test_a_failing_hook_is_retried_and_does_not_loop():
         attempts.append(ctx.attempt)
         raise RuntimeError("broken hook")
 
-    @workflow("doomed", on="test/doomed", retries=1, on_failure=hook)
+    @workflow("doomed", on="test/doomed", retries=5, on_failure=hook)
     def doomed(ctx, step):
         raise NonRetriable("no")
 
     run_workflow(doomed, {})
-    assert attempts == [1, 2]
+    assert attempts == [1, 2, 3, 4, 5, 6]
     assert [(run.workflow, run.status) for run in list_runs()] == [("doomed-failed", "failed"), ("doomed", "failed")]
     assert [event["name"] for event in sent_events() if event["name"].startswith("run/")] == ["run/failed"]
+
+
+def test_a_hook_is_tried_as_often_as_is_usual_even_if_its_workflow_is_not(calls):
+    """No row may stay as it was because the database stumbled once while the hook put it right."""
+
+    def hook(ctx, outcome):
+        calls.append(ctx.attempt)
+        if ctx.attempt < 5:
+            raise OSError("a moment, please")
+
+    @workflow("strict", on="test/strict", retries=0, on_failure=hook)
+    def strict(ctx, step):
+        raise NonRetriable("no")
+
+    run_workflow(strict, {})
+    assert calls == [1, 2, 3, 4, 5]
+    assert list_runs(workflow="strict-failed")[0].status == "completed"
 
 
 def test_a_hook_may_send_events_exactly_once(calls):

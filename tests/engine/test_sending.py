@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -158,8 +159,6 @@ def test_sends_in_opposite_orders_do_not_deadlock():
 
 
 def test_a_deadlock_while_sending_is_repeated_once(monkeypatch):
-    import psycopg
-
     original, calls = store_events.write, []
 
     def once(connection, events):
@@ -207,11 +206,35 @@ def test_any_text_survives_a_payload():
 
 
 def test_five_thousand_events_in_one_send_are_written():
-    for number in range(1000):
+    for number in range(5000):
         send("test/a", {"n": number}, owner_id=None)
     db.session.commit()
     with db.engine.connect() as connection:
-        assert connection.scalar(sa.text("SELECT count(*) FROM run")) == 1000
+        assert connection.scalar(sa.text("SELECT count(*) FROM run")) == 5000
+
+
+def test_a_database_that_stumbles_while_a_step_sends_does_not_fail_the_run(monkeypatch):
+    """The verb is the engine's own: nobody could say how often to try it again."""
+
+    @workflow("tells", on="other/tells", retries=0)
+    def tells(ctx, step):
+        step.send_event("tell", "other/told", {})
+
+    original, calls = store_events.write, []
+
+    def stumble(connection, events):
+        if events[0].name == "other/told":
+            calls.append(1)
+            if len(calls) == 1:
+                raise psycopg.OperationalError("terminating connection")
+        return original(connection, events)
+
+    send("other/tells", {}, owner_id=None)
+    db.session.commit()
+    monkeypatch.setattr(store_events, "write", stumble)
+    drain(advance=True)
+    assert [run.status for run in list_runs(workflow="tells")] == ["completed"]
+    assert len(sent_events("other/told")) == 1
 
 
 def test_a_wildcard_never_matches_the_engines_own_events():
