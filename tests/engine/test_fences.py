@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 
-import psycopg
 import pytest
 
 from app.db import db
@@ -367,92 +366,3 @@ def test_a_new_step_starts_the_count_of_take_overs_anew(claimed, connect):
         assert store.checkpoint(connection, memo_of(again, f"step-{number}")).is_new
         again = take_over(again)
     assert get_run(claimed.id).recoveries == 1
-
-
-def test_a_database_that_is_away_leaves_the_run_to_be_rescued(monkeypatch):
-    tries = []
-
-    @workflow("away", on="test/away")
-    def away(ctx, step):
-        step.run("work", lambda: tries.append(1) or 1 / (len(tries) - 1))
-
-    def broken(*_):
-        raise psycopg.OperationalError("gone")
-
-    send("test/away", {}, owner_id=None)
-    with monkeypatch.context() as patch:
-        patch.setattr(store, "record_attempt", broken)
-        assert drain() == [("away", "lost")]
-    drain(advance=True)
-    assert list_runs()[0].status == "completed"
-
-
-@pytest.mark.parametrize("is_branch", [False, True])
-def test_a_body_cannot_take_a_database_that_is_away_for_the_failure_of_a_step(monkeypatch, is_branch):
-    """It would go on without the step, and both ways would be taken: this one now, and the other on the replay."""
-    tries, instead = [], []
-
-    @workflow("lenient", on="test/lenient")
-    def lenient(ctx, step):
-        def work():
-            tries.append(1)
-            if len(tries) == 1:
-                raise RuntimeError
-            return "found"
-
-        try:
-            if is_branch:
-                return step.map("part", lambda s, _n: s.run("optional", work), [1])[0]
-            return step.run("optional", work)
-        except Exception:  # noqa: BLE001
-            instead.append(1)
-            return "default"
-
-    def broken(*_):
-        raise psycopg.OperationalError("gone")
-
-    send("test/lenient", {}, owner_id=None)
-    with monkeypatch.context() as patch:
-        patch.setattr(store, "record_attempt", broken)
-        assert drain() == [("lenient", "lost")]
-    drain(advance=True)
-    assert (list_runs()[0].output, instead) == ("found", [])
-
-
-def test_a_worker_that_froze_in_a_transaction_goes_on_when_it_wakes(idle, monkeypatch):
-    """PostgreSQL has ended the transaction meanwhile; that is a lost connection like any other."""
-
-    def ended(*_, **__):
-        raise psycopg.errors.IdleInTransactionSessionTimeout
-
-    send("test/idle", {}, owner_id=None)
-    with monkeypatch.context() as patch:
-        patch.setattr(store, "load", ended)
-        assert drain() == [("idle", "lost")]
-    drain(advance=True)
-    assert list_runs()[0].status == "completed"
-
-
-def test_a_lost_connection_repeats_the_checkpoint_and_not_the_step():
-    """The database closes every connection while a step is busy, as a restart does: its result is not lost."""
-    calls = []
-
-    @workflow("blip", on="test/blip")
-    def blip(ctx, step):
-        def work():
-            calls.append(1)
-            with psycopg.connect(*runtime().pool._arguments[0], **runtime().pool._arguments[1]) as other:
-                other.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-            return "paid for"
-
-        return step.run("work", work)
-
-    send("test/blip", {}, owner_id=None)
-    db.session.commit()
-    db.session.remove()
-    runtime().ports.engine.dispose()
-    assert drain() == [("blip", "completed")]
-    assert calls == [1]
