@@ -93,6 +93,10 @@ class Registry:
             if any(_matches(pattern, event_name) for pattern in workflow.on):
                 yield workflow
 
+    def knows(self, key: str) -> bool:
+        """Tell whether this process has the workflow of a flow key."""
+        return key.partition("#")[0] in self.by_name
+
     def limit_of(self, key: str) -> int | None:
         """Return the limit behind a flow key, or None when the code no longer has one."""
         name, _, rest = key.partition("#")

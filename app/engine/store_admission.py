@@ -131,5 +131,8 @@ def _oldest(connection: Connection, key: str, limit: int) -> set[UUID]:
 
 
 def _limit(key: str) -> int:
+    """Return how many runs a key allows: none of a workflow of newer code, any number under a limit that is gone."""
+    if not registry.knows(key):
+        return 0
     limit = registry.limit_of(key)
     return 1 << 30 if limit is None else limit

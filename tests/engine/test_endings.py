@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
-from app.engine import (
-    NonRetriable,
-    list_runs,
-    send,
-    workflow,
-)
-from app.engine.testing import drain, run_workflow, sent_events
+from app.db import db
+from app.engine import NonRetriable, advance, list_runs, send, store, store_admission, workflow
+from app.engine.testing import SimulatedCrash, assert_sent, clock, crash_after, drain, run_workflow, sent_events
 
 
 @pytest.fixture
@@ -53,8 +51,6 @@ def test_a_hook_is_tried_as_often_as_is_usual_even_if_its_workflow_is_not(calls)
 
 
 def test_a_hook_may_send_events_exactly_once(calls):
-    from app.engine.testing import crash_after
-
     def hook(ctx, outcome):
         send("test/after", {"run": str(outcome.run_id)}, owner_id=None)
 
@@ -79,3 +75,59 @@ def test_an_error_outside_any_step_retries_the_body_with_its_own_count(calls):
     run = run_workflow(clumsy, {})
     assert calls == ["step", 1, 2, 3]
     assert (run.status, run.error["class"], run.attempt) == ("failed", "KeyError", 2)
+
+
+@contextlib.contextmanager
+def dying(monkeypatch, where, name):
+    """ "Kill" the worker once, right after `where.name` has done its work and before anything else."""
+    original = getattr(where, name)
+
+    def die(*arguments, **named):
+        original(*arguments, **named)
+        monkeypatch.setattr(where, name, original)
+        raise SimulatedCrash(name)
+
+    monkeypatch.setattr(where, name, die)
+    with pytest.raises(SimulatedCrash):
+        yield
+
+
+@pytest.mark.parametrize("moment", ["before the commit", "after the commit"])
+def test_a_worker_killed_while_it_ends_a_run_leaves_one_ending_one_event_and_one_hook(monkeypatch, calls, moment):
+    @workflow("fails", on="test/fails", on_failure=lambda _ctx, outcome: calls.append(outcome.status))
+    def fails(ctx, step):
+        raise NonRetriable("no")
+
+    send("test/fails", {}, owner_id=None)
+    db.session.commit()
+    with dying(
+        monkeypatch, *((store_admission, "promote") if moment == "before the commit" else (advance, "finish_repeating"))
+    ):
+        drain()
+    assert list_runs()[-1].status == ("running" if moment == "before the commit" else "failed")
+    db.session.rollback()
+    drain(advance=True)
+    assert [run.status for run in list_runs(workflow="fails")] == ["failed"]
+    assert calls == ["failed"]
+    assert_sent("run/failed", workflow="fails")
+
+
+def test_a_worker_killed_while_it_parks_a_run_tries_its_step_no_sooner_and_no_more_often(monkeypatch, calls):
+    @workflow("parks", on="test/parks", backoff=(600,), retries=1)
+    def parks(ctx, step):
+        def work():
+            calls.append(ctx.attempt)
+            if len(calls) == 1:
+                raise OSError("not yet")
+
+        step.run("work", work)
+
+    send("test/parks", {}, owner_id=None)
+    db.session.commit()
+    with dying(monkeypatch, store, "park"):
+        drain()
+    clock.advance(31)
+    assert drain() == [("parks", "waiting")]  # rescued, and the step is not due
+    assert calls == [1]
+    drain(advance=True)
+    assert (calls, list_runs()[0].status) == ([1, 2], "completed")

@@ -23,8 +23,9 @@ from app.engine import (
     workflow,
 )
 from app.engine import runtime as runtimes
+from app.engine.registry import registry
 from app.engine.runtime import runtime
-from app.engine.testing import clock, drain
+from app.engine.testing import clock, drain, isolated_registry
 from tests.engine.locks import waits_for_a_lock
 
 
@@ -218,6 +219,17 @@ def test_a_process_frozen_in_the_middle_of_a_pass_stops_no_others_timers(limited
     db.session.rollback()
     assert {run.status for run in list_runs(workflow="retried")} == {"running", "queued"}
     assert get_run(running.id).status == "queued"
+
+
+def test_a_process_of_older_code_leaves_the_held_runs_of_newer_workflows_alone(limited):
+    """It knows no limit of theirs: promoted each second, they would be set aside each second by the others."""
+    start(3)
+    claim()
+    claim()
+    with isolated_registry():
+        del registry.by_name["limited"]
+        upkeep.run_pass()
+    assert len([run for run in list_runs() if run.held_by]) == 2
 
 
 def test_two_limits_both_hold():

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+import structlog
 
 from app.accounts.models import User
 from app.db import db
 from app.engine import NonRetriable, RetryAfter, StepError, list_runs, list_steps, send, workflow
+from app.engine import memory as memories
+from app.engine import steps as verbs
 from app.engine.testing import crash_after, drain, run_workflow
 from app.errors import Busy
 from app.lib.ids import new_id
@@ -193,3 +198,53 @@ def test_a_result_that_is_not_json_is_a_typed_error_naming_the_step(value):
     run = run_workflow(odd, {})
     assert (run.status, run.error["class"]) == ("failed", "NotJson")
     assert "'give'" in run.error["message"]
+
+
+def test_each_try_has_a_session_of_its_own_also_in_the_threads_of_branches():
+    sessions, both = [], threading.Barrier(2)
+
+    @workflow("apart", on="test/apart", backoff=(1,))
+    def apart(ctx, step):
+        def look(number):
+            sessions.append(db.session())
+            both.wait(10)  # they are in two threads at once
+            return 1 / (ctx.attempt - number)
+
+        step.map("part", lambda s, n: s.run("look", look, n), [0, 1], limit=2)
+
+    db.session.commit()
+    send("test/apart", {}, owner_id=None)
+    assert drain() == [("apart", "waiting")]
+    assert len({id(session) for session in sessions}) == 2
+    assert not any(session.in_transaction() for session in sessions)
+
+
+def test_a_step_that_was_reordered_uses_its_memo_with_a_warning(monkeypatch):
+    codes = [["a", "b"], ["b", "a"]]
+    ran = []
+
+    @workflow("sorted", on="test/sorted", backoff=(1,))
+    def resorted(ctx, step):
+        for name in codes.pop(0):
+            step.run(name, ran.append, name)
+        step.run("fail-once", lambda: 1 / (ctx.attempt - 1))
+
+    log = structlog.testing.CapturingLogger()
+    monkeypatch.setattr(verbs, "logger", log)
+    assert run_workflow(resorted, {}).status == "completed"
+    assert ran == ["a", "b"]
+    assert [(call.args, call.kwargs["step"]) for call in log.calls] == [(("step.reordered",), "a")]
+
+
+def test_a_run_with_many_steps_is_warned_about_once(monkeypatch):
+    monkeypatch.setattr(memories, "MANY_STEPS", 3)
+
+    @workflow("many", on="test/many")
+    def many(ctx, step):
+        for _ in range(5):
+            step.run("one", int)
+
+    log = structlog.testing.CapturingLogger()
+    monkeypatch.setattr(memories, "logger", log)
+    run_workflow(many, {})
+    assert [call.args for call in log.calls] == [("run.many_steps",)]
