@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from psycopg.rows import class_row
 
 from app.engine import store
 from app.engine.runtime import Connection
@@ -36,7 +39,7 @@ SELECT least(
 """
 
 EXPIRED = """
-SELECT id, epoch, flow_a, flow_b FROM run WHERE status = 'running' AND lease_until <= (SELECT engine_now())
+SELECT id, workflow, epoch, flow_a, flow_b FROM run WHERE status = 'running' AND lease_until <= (SELECT engine_now())
 ORDER BY lease_until LIMIT %s
 """
 
@@ -109,6 +112,23 @@ def wake(connection: Connection, ids: list[UUID]) -> list[tuple[str, str]]:
 def wake_due(connection: Connection, limit: int) -> list[tuple[str, str]]:
     """Wake runs whose time has come; returns (workflow, run id) for hints."""
     return [(workflow, str(run_id)) for workflow, run_id in connection.execute(WAKE_DUE, [limit]).fetchall()]
+
+
+@dataclass(frozen=True)
+class Expired:
+    """A running run whose lease is over."""
+
+    id: UUID
+    workflow: str
+    epoch: int
+    flow_a: str | None
+    flow_b: str | None
+
+
+def expired(connection: Connection, limit: int) -> list[Expired]:
+    """Peek at runs whose worker has not renewed its lease, the longest ago first."""
+    with connection.cursor(row_factory=class_row(Expired)) as cursor:
+        return cursor.execute(EXPIRED, [limit]).fetchall()
 
 
 def seconds_to_next(connection: Connection) -> float | None:

@@ -10,13 +10,13 @@ import os
 import socket
 import threading
 from typing import Any
-from uuid import UUID
 
 import psycopg
 
 from app.engine import endings, sending, store_admission, store_upkeep
 from app.engine.endings import Ended, Ending
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, logger, runtime
+from app.engine.store_upkeep import Expired
 
 BATCH = 500
 MAX_RECOVERIES = 5
@@ -35,9 +35,9 @@ def run_pass() -> int:
             hints += woken
             if len(woken) < BATCH:
                 break
-        for row in connection.execute(store_upkeep.EXPIRED, [BATCH]).fetchall():
+        for lost in store_upkeep.expired(connection, BATCH):
             moved += 1
-            hints += _rescue(connection, *row)
+            hints += _rescue_or_say(connection, lost)
         hints += _repair_held(connection)
         connection.execute(store_upkeep.FORGET, [BATCH])
         connection.execute(store_upkeep.FORGET_WORKERS)
@@ -78,12 +78,20 @@ def identity(name: str, kind: str, threads: int, busy: int = 0) -> dict[str, Any
     return {"name": name, "kind": kind, "host": host, "pid": os.getpid(), "threads": threads, "busy": busy}
 
 
-def _rescue(
-    connection: Connection, run_id: UUID, epoch: int, flow_a: str | None, flow_b: str | None
-) -> list[tuple[str, str]]:
+def _rescue_or_say(connection: Connection, lost: Expired) -> list[tuple[str, str]]:
+    try:
+        return _rescue(connection, lost)
+    except DATABASE_IS_AWAY:
+        raise
+    except Exception:  # noqa: BLE001  one run that cannot be rescued must not keep those behind it from it
+        logger.exception("run.not_rescued", run_id=str(lost.id))
+        return []
+
+
+def _rescue(connection: Connection, lost: Expired) -> list[tuple[str, str]]:
     """Take a run over whose lease has expired: back to the queue, or dead when it never gets anywhere."""
-    values = {"id": run_id, "epoch": epoch}
-    flows = sorted(key for key in (flow_a, flow_b) if key)
+    values = {"id": lost.id, "epoch": lost.epoch}
+    flows = sorted(key for key in (lost.flow_a, lost.flow_b) if key)
     with connection.transaction():
         if flows and not _lock_free(connection, flows):
             return []
@@ -92,25 +100,26 @@ def _rescue(
             return []  # somebody else was quicker or has it locked, or the worker is alive after all
         if counted[0] <= MAX_RECOVERIES:
             row = connection.execute(store_upkeep.RESCUE, values).fetchone()
-            logger.warning("run.rescued", run_id=str(run_id), recoveries=counted[0])
+            logger.warning("run.rescued", run_id=str(lost.id), recoveries=counted[0])
             found = [(row[0], str(row[1]))] if row else []
             return found + store_admission.promote(connection, flows)
-    ended = _bury(connection, run_id, epoch, counted[0])
+    ended = _bury(connection, lost, counted[0])
     sending.tell(ended.started)
     return ended.promoted
 
 
-def _bury(connection: Connection, run_id: UUID, epoch: int, recoveries: int) -> Ended:
+def _bury(connection: Connection, lost: Expired, recoveries: int) -> Ended:
     reason = f"Its worker was lost {recoveries} times in a row without a new step."
     error = {"class": "Dead", "code": "dead", "message": reason}
     ended = Ended(is_done=False)
     with connection.transaction():
-        ended = endings.finish(connection, run_id, epoch, Ending("dead", error=error, reason=reason))
+        ended = endings.finish(connection, lost.id, lost.epoch, Ending("dead", error=error, reason=reason))
         if not ended.is_done:  # its worker was alive after all, and has ended it: no hook, no event
             raise psycopg.Rollback
     if ended.is_done:
-        logger.error("run.dead", run_id=str(run_id), recoveries=recoveries)
-        runtime().announce({f"run:{run_id}"})
+        logger.error("run.dead", run_id=str(lost.id), workflow=lost.workflow, recoveries=recoveries)
+        runtime().announce({f"run:{lost.id}"})
+        runtime().show_failed(lost.workflow, str(lost.id))
     return ended
 
 

@@ -14,6 +14,7 @@ from app.engine.execution import load
 from app.engine.registry import registry
 from app.engine.runtime import runtime
 from app.engine.store import NewMemo
+from app.engine.store_upkeep import Expired
 from app.engine.testing import clock, drain, sent_events
 from app.lib import outside
 from tests.engine.locks import waits_for_a_lock
@@ -340,6 +341,28 @@ def test_more_than_five_take_overs_without_a_new_step_are_death_and_the_hook_run
     assert seen == ["dead"]
 
 
+def test_a_run_that_cannot_be_rescued_keeps_no_other_from_its_rescue(monkeypatch):
+    @workflow("two", on="test/two")
+    def two(ctx, step):
+        raise AssertionError
+
+    for _ in range(2):
+        send("test/two", {}, owner_id=None)
+    db.session.commit()
+    first, second = [run.id for run, _ in advance.claim_batch("doomed", 2)]
+    clock.advance(31)
+    rescue = upkeep._rescue
+
+    def refuse_the_first(connection, lost):
+        if lost.id == first:
+            raise KeyError("bad row")
+        return rescue(connection, lost)
+
+    monkeypatch.setattr(upkeep, "_rescue", refuse_the_first)
+    upkeep.run_pass()
+    assert [get_run(run_id).status for run_id in (first, second)] == ["running", "queued"]
+
+
 def test_a_run_that_its_worker_ends_while_it_is_given_up_is_not_dead():
     hooked = []
 
@@ -351,7 +374,7 @@ def test_a_run_that_its_worker_ends_while_it_is_given_up_is_not_dead():
     drain()
     [run] = list_runs()
     with runtime().pool.connection() as connection:
-        ended = upkeep._bury(connection, run.id, 1, 6)
+        ended = upkeep._bury(connection, Expired(run.id, "alive", 1, None, None), 6)
     assert (ended.is_done, ended.started) == (False, [])
     drain()
     assert [found.status for found in list_runs()] == ["completed"]

@@ -11,10 +11,11 @@ from rq.serializers import JSONSerializer
 
 from app import engine
 from app.db import db
-from app.engine import NonRetriable, process, workflow
+from app.engine import NonRetriable, advance, process, upkeep, workflow
 from app.engine import queue as hints_over_rq
 from app.engine.queue import Hints
 from app.engine.runtime import runtime
+from app.engine.testing import clock
 from app.engine.worker import ThreadWorker
 
 
@@ -95,6 +96,17 @@ def test_a_run_that_fails_with_no_hint_at_all_is_a_failed_job_too(root, app, wor
     worker.engine_worker.pool.shutdown()
     (failed,) = shown(root, app, "failed")
     assert failed["description"] == f"demo {broken.id}"
+
+
+def test_a_dead_run_is_a_failed_job_too(root, app, worker, start):
+    run = start("fine")
+    for _ in range(6):
+        assert len(advance.claim_batch("doomed", 1)) == 1
+        clock.advance(31)
+        upkeep.run_pass()
+    assert engine.get_run(run.id).status == "dead"
+    (dead,) = shown(root, app, "failed")
+    assert dead["description"] == f"demo {run.id}"
 
 
 def test_the_failed_jobs_of_runs_are_bounded(root, app, monkeypatch):
