@@ -67,6 +67,9 @@
       this.part("pause").hidden = this.state !== "uploading";
       this.part("resume").hidden = this.state !== "paused";
       this.part("cancel").hidden = this.state === "finishing";
+      this.part("cancel").title = ["done", "refused"].includes(this.state) ? "Remove" : "Cancel";
+      this.part("cancel").setAttribute("aria-label", `${this.part("cancel").title} ${this.file.name}`);
+      this.row.dataset.stage = this.state;
       if (this.state === "finishing") this.part("bar").removeAttribute("value");
       if (this.state !== "uploading") this.part("numbers").textContent = "";
       const beside = captionsFor(this.file.name);

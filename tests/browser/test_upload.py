@@ -70,7 +70,10 @@ def test_several_files_with_captions_matched_by_name_become_videos(open_page, al
     expect(page.locator(".upload-row", has_text="Bread.m4a")).not_to_contain_text("with")
     expect(page.locator("[data-state]", has_text="Added")).to_have_count(2)
     expect(page.locator("#library .video-card")).to_have_count(2, timeout=PATIENCE_MS)
-    expect(page.get_by_text("No videos yet")).to_have_count(0)
+    expect(page.get_by_text("No videos yet")).to_be_hidden()
+    expect(page.get_by_role("link", name="Upload", exact=True)).to_be_visible()  # without a reload, like the filters
+    expect(page.get_by_role("searchbox", name="Filter by title")).to_be_visible()
+    expect(page.get_by_role("button", name="Remove Tides.mp4")).to_be_visible()
     bread, tides = videos()
     assert (bread.title, bool(bread.captions_key)) == ("Bread", False)
     assert (tides.title, bool(tides.captions_key)) == ("Tides", True)

@@ -22,6 +22,7 @@ def test_an_empty_library_offers_samples_and_a_drop_zone(alice):
     assert "No videos yet" in page
     assert 'action="/videos/samples"' in page
     assert "data-drop" in page
+    assert 'form="add-samples"' in page.split("data-drop")[1].split("</form>")[0]  # the zone itself is the empty state
 
 
 def test_the_button_adds_three_talks_once(alice, charlie):
