@@ -120,7 +120,9 @@
     const opener = closest(event, "[data-open]");
     const dialog = opener && document.getElementById(opener.dataset.open);
     if (dialog && !dialog.open) {
+      const menu = opener.closest("details[data-menu]");
       closeMenus();
+      menu?.querySelector("summary").focus(); // where the focus returns to: its item is gone with the menu
       dialog.showModal();
       event.preventDefault(); // else the button's own command opens it a second time
     }

@@ -31,6 +31,18 @@ def test_home_fits_and_is_accessible(open_page, alice, width, scheme):
     assert_accessible(page)
 
 
+@pytest.mark.parametrize("width", [1440, 360])
+def test_a_title_of_one_long_word_stays_inside_its_card(open_page, alice, width):
+    make_video(alice.user.id, "a" * 200, status="transcribing")
+    make_video(alice.user.id, "a" * 200, status="failed", error_message="There is no sound in it.")
+    page = open_page("/", user=alice.user, width=width)
+    for row in page.locator(".row-item").all():
+        edge = row.bounding_box()
+        for part in row.locator(".row-title, .progress-words, .progress, .chip, .btn").all():
+            box = part.bounding_box()
+            assert box["x"] + box["width"] <= edge["x"] + edge["width"], part.evaluate("e => e.outerHTML")
+
+
 def test_what_finishes_moves_without_a_reload(open_page, alice):
     video = make_video(alice.user.id, status="embedding")
     page = open_page("/", user=alice.user)

@@ -56,6 +56,20 @@ def test_a_failed_talk_says_what_to_do(open_page, alice, transcriber, tmp_path, 
     assert_accessible(page)
 
 
+def test_a_menu_of_a_phone_lies_on_the_screen_and_its_dialog_gives_the_focus_back(open_page, alice, trees):
+    page = open_page(f"/videos/{trees.id}", user=alice.user, width=360)
+    for text in ("Export", "More"):
+        summary = page.locator("main summary", has_text=text) if text == "Export" else page.get_by_title(text)
+        summary.click()
+        box = page.locator("main details[open] > .menu-list").bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360, text
+    page.get_by_role("button", name="Delete", exact=True).first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_title("More")).to_be_focused()
+
+
 def test_a_click_on_a_word_plays_from_it_and_its_cue_is_marked(open_page, alice, trees):
     page = open_page(f"/videos/{trees.id}", user=alice.user)
     cue = page.locator(".cue", has_text="First, the leaves make shade")
