@@ -128,6 +128,17 @@ def test_a_hit_opens_the_player_at_that_second(open_page, alice, trees):
     )
 
 
+def test_the_count_of_hits_is_said_by_a_line_that_stays(open_page, alice, trees):
+    page = open_page("/search", user=alice.user)
+    page.evaluate("document.getElementById('hits-count').isTheSame = true")
+    for words, said in (("summer", "moment"), ("xylophone", "Nothing found")):
+        page.get_by_role("searchbox").fill(words)
+        page.keyboard.press("Enter")
+        expect(page.locator("#hits-count")).to_contain_text(said)
+        assert page.evaluate("document.getElementById('hits-count').isTheSame"), "else a screen reader says nothing"
+    expect(page.get_by_role("heading", name="Nothing found")).to_be_visible()
+
+
 def test_words_of_a_hit_that_do_not_stand_side_by_side_are_found_inside(open_page, alice, trees):
     page = open_page(f"/videos/{trees.id}?t=13.29&q=shade+and+water", user=alice.user)
     expect(page.locator("[data-inside-count]")).to_have_text("5 found")
