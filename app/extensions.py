@@ -61,6 +61,9 @@ def init_app(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_REFRESH_EACH_REQUEST=False,  # accounts renews it; files that caches keep must carry no cookie
         PERMANENT_SESSION_LIFETIME=timedelta(days=settings.session_days),
+        # Flask-Login's second cookie is never set here, and reading what others put into it can crash: no cookie
+        # can have this name.
+        REMEMBER_COOKIE_NAME="=",
         WTF_CSRF_TIME_LIMIT=None,
         WTF_CSRF_CHECK_DEFAULT=False,  # app.web checks it, so that bearer keys need no token
         MAX_CONTENT_LENGTH=1 << 20,  # pages and JSON; uploads raise it for their own requests
