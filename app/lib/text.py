@@ -51,6 +51,11 @@ def money(microusd: float | None) -> str:
     return f"${amount / 1e6:,.2f}"
 
 
+def one_line(text: str) -> str:
+    """Return what a person typed as one line: runs of white space become one space, NUL (no column takes it) goes."""
+    return " ".join(text.replace("\x00", "").split())
+
+
 def initials(name: str) -> str:
     """Return one or two capital letters for a name or an address: "Ada Lovelace" gives "AL"."""
     words = [word for word in name.partition("@")[0].replace(".", " ").replace("_", " ").split() if word[0].isalnum()]

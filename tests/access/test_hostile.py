@@ -21,6 +21,12 @@ READS_JSON = {
 }
 JSON_LINES = [line for line in TABLE if line.rule in READS_JSON and line.method in ("POST", "PATCH")]
 WRITES = [line for line in TABLE if line.rule.startswith("/api/") and line.method in ("POST", "PATCH", "DELETE")]
+FORMS = [
+    line
+    for line in TABLE
+    if line.rule in ("/account", "/account/keys", "/admin/people/invite", "/sign-in", "/runs/<uuid:run_id>/rerun")
+    and line.method == "POST"
+]
 PAGES = [line for line in TABLE if line.method == "GET" and "static" not in line.rule and line.rule != "/readyz"]
 BODIES = {
     "nothing": b"",
@@ -164,3 +170,25 @@ def test_an_id_that_is_none_is_not_found(world: World, line: Line, identity: str
         assert answer.status_code in (400, 404, 405), answer.status
     if made.startswith("/api/"):
         assert_refused(answer)
+
+
+@pytest.mark.parametrize("name", ["session", "remember_token", "theme", "_csrf_token", "nobody-knows-me"])
+@pytest.mark.parametrize("who", ["nobody", "alice", "alice-key"])
+def test_no_cookie_makes_a_page_stumble(world: World, who: str, name: str):
+    signs = world.signs(who)
+    for value in ("x|\u00e9", "|", "x|y", "a.b.c", "\u00ff", '"', ""):
+        cookies = "; ".join([*filter(None, [signs.get("Cookie")]), f"{name}={value}"])
+        answer = world.ask(who, "GET", "/account/usage", headers={"Cookie": cookies})
+        assert answer.status_code == {"nobody": 302, "alice": 200, "alice-key": 403}[who], (value, answer.status)
+
+
+@pytest.mark.parametrize("line", FORMS, ids=str)
+def test_no_form_field_makes_a_page_stumble(world: World, line: Line):
+    rule = rules(world)[line.method, line.rule]
+    who = "root" if line.statuses["alice"] == 404 else "alice"
+    good = body(world, rule.endpoint)["data"]
+    for name in good:
+        for value in ("a\x00b", "\x00", "\u202e\ufffe", "x" * 100_000):
+            answer = world.ask(who, line.method, next(addresses(world, rule, who)), data=good | {name: value})
+            assert answer.status_code < 500, (name, value[:10], answer.get_data(as_text=True)[-500:])
+            world.restore()

@@ -14,6 +14,7 @@ from app.lib.clock import now
 from app.lib.email import normalise_email
 from app.lib.ids import new_id
 from app.lib.signing import fingerprint, new_secret
+from app.lib.text import one_line
 
 MOST_KEYS = 50
 SHOWN_CHARACTERS = 9
@@ -33,7 +34,7 @@ def create_key(email: str, name: str = "command line") -> str:
             "That is not an e-mail address. Write it like name@example.org.",
             {"email": "Write it like name@example.org."},
         )
-    name = name.strip()[:100]
+    name = one_line(name)[:100]
     if not name:
         raise Invalid("A key needs a name.", {"name": "Say what it is for, so that you know it again."})
     owner = find_or_make_person(address)

@@ -15,6 +15,7 @@ from app.errors import Conflict, Invalid, NotFound
 from app.lib.clock import now
 from app.lib.email import normalise_email
 from app.lib.ids import new_id
+from app.lib.text import one_line
 from app.web import settings
 
 
@@ -56,7 +57,7 @@ def change_profile(user: User, *, name: str, theme: str) -> None:
     Raises:
         Invalid: a name over 200 characters or an unknown theme.
     """
-    name = " ".join(name.split())
+    name = one_line(name)
     if len(name) > 200:  # noqa: PLR2004  (the column's width)
         raise Invalid("That name is too long.", {"name": "Use at most 200 characters."})
     if theme not in THEMES:
