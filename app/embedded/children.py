@@ -31,15 +31,16 @@ def spawn(
     *,
     cwd: Path,
     env: Mapping[str, str],
-    output: IO[bytes] | None = None,
+    output: IO[bytes] | int | None = None,
     death_signal: int = signal.SIGTERM,
     pass_fds: Sequence[int] = (),
     as_service: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start `command` in a session of its own (Ctrl-C reaches only us, and we stop the rest in order).
 
-    `output` takes both its streams (None: ours). `as_service` drops root for the service account. Must be called
-    from the main thread: the kernel watches the thread that forked, not the process.
+    `output` takes both its streams (None: ours; subprocess.PIPE: the caller's to read). `as_service` drops root for
+    the service account. Must be called from the main thread: the kernel watches the thread that forked, not the
+    process.
     """
     return subprocess.Popen(  # noqa: S603  (our own programs and arguments)
         list(command),
@@ -100,6 +101,12 @@ def find(pid: int, *, name: str, cwd: Path) -> psutil.Process | None:
     except (psutil.Error, OSError):
         return None
     return process if matches else None
+
+
+def find_all(*, name: str, cwd: Path) -> list[psutil.Process]:
+    """Find every process that is the program `name` working in `cwd`."""
+    found = (find(process.pid, name=name, cwd=cwd) for process in psutil.process_iter(["name"]))
+    return [process for process in found if process is not None]
 
 
 def end_found(process: psutil.Process, sign: int, seconds: float) -> None:

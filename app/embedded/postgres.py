@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
+import psutil
 import psycopg
 import psycopg.sql
 
@@ -57,7 +60,7 @@ class Postgres:
     def url(self, database: str = "throughline") -> str:
         """Return the address of `database` for SQLAlchemy."""
         password = (self.folder / "password").read_text(encoding="utf-8").strip()
-        return f"postgresql+psycopg://throughline:{password}@/{database}?host={self.socket_folder}"
+        return f"postgresql+psycopg://throughline:{password}@/{database}?host={quote(str(self.socket_folder))}"
 
     def start(self) -> None:
         """Create the cluster when it is missing, start it, and wait until it answers (60 s at most).
@@ -68,8 +71,8 @@ class Postgres:
             CannotStart: it did not start; the message says why as far as its log does.
         """
         self._make_folders()
-        self._end_leftover()
-        if not (self.data / "PG_VERSION").exists():
+        self._end_leftovers()
+        if not self.data.exists():
             self._initdb()
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
@@ -103,6 +106,7 @@ class Postgres:
             return
         children.end(self.process, signal.SIGINT if mode == "fast" else signal.SIGQUIT, 60)
         self.process = None
+        self._end_leftovers()  # when it was killed before we asked
 
     def _make_folders(self) -> None:
         for part in (self.folder, self.socket_folder):
@@ -117,14 +121,24 @@ class Postgres:
                 "Start Throughline as the account that made it, or choose another folder with THROUGHLINE_DATA."
             )
 
-    def _end_leftover(self) -> None:
+    def _end_leftovers(self) -> None:
+        """End what a server that was killed left here: itself, or backends that have outlived it.
+
+        A backend in the middle of a query does not notice that its server is gone, and beside it a new one
+        refuses to start.
+        """
+        status = self.data / "postmaster.pid"
         try:
-            pid = int((self.data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
+            pid = abs(int(status.read_text(encoding="utf-8").split("\n", 1)[0]))
         except (OSError, ValueError):
             return
-        leftover = children.find(pid, name="postgres", cwd=self.data)
-        if leftover is not None:
-            children.end_found(leftover, signal.SIGINT, 60)
+        server = children.find(pid, name="postgres", cwd=self.data)
+        if server is not None:
+            children.end_found(server, signal.SIGINT, 60)
+        for backend in children.find_all(name="postgres", cwd=self.data):
+            children.end_found(backend, signal.SIGQUIT, 5)
+        if psutil.pid_exists(pid):
+            status.unlink(missing_ok=True)  # another program has the number by now; PostgreSQL would wait for its end
 
     def _wait_until_ready(self, logged: int) -> None:
         assert self.process is not None  # noqa: S101  (just started)
@@ -144,29 +158,28 @@ class Postgres:
             time.sleep(0.02)
 
     def _initdb(self) -> None:
-        password = self.folder / "password"
-        if not password.exists():
-            password.touch(mode=0o600)
-            password.write_text(secrets.token_urlsafe(24), encoding="utf-8")
-            accounts.give(password)
-        done = subprocess.run(  # noqa: S603  (our own program and arguments)
+        """Make the cluster under another name first: one that was cut short must never pass for a whole one."""
+        partial, password = self.data.with_suffix(".partial"), self.folder / "password"
+        shutil.rmtree(partial, ignore_errors=True)
+        password.unlink(missing_ok=True)
+        password.touch(mode=0o600)
+        password.write_text(secrets.token_urlsafe(24), encoding="utf-8")
+        accounts.give(password)
+        making = children.spawn(
             [
                 str(binaries.postgres_folder() / "initdb"),
-                *("-D", str(self.data), "-U", "throughline", "-A", "scram-sha-256"),
+                *("-D", str(partial), "-U", "throughline", "-A", "scram-sha-256"),
                 *(f"--pwfile={password}", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions"),
             ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
             cwd=self.folder,
             env=ENVIRONMENT,
-            start_new_session=True,  # Ctrl-C while it runs must not leave half a cluster
-            **accounts.popen_identity(),
+            output=subprocess.PIPE,  # not the log: on a full disk nobody could read there that it is full
+            as_service=True,
         )
-        if done.returncode:
-            raise self._failure("could not make its folder", done.stdout)
+        said, _ = making.communicate()
+        if making.returncode:
+            raise self._failure("could not make its folder", said.decode(errors="replace"))
+        partial.rename(self.data)
 
     def _failure(self, what: str, output: str) -> CannotStart:
         if "No space left on device" in output:

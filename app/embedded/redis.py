@@ -7,6 +7,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import redis
 
@@ -37,7 +38,7 @@ class RedisServer:
 
     def url(self, database: int = 0) -> str:
         """Return the address of one numbered database."""
-        return f"unix://{self.socket}?db={database}"
+        return f"unix://{quote(str(self.socket))}?db={database}"
 
     def start(self) -> None:
         """Start the server and wait until it answers (60 s at most).
