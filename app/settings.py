@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from app.lib.email import normalise_email
+
 GIB = 1024**3
 DEVELOPMENT_SECRET = "development-only-secret-key"  # noqa: S105  (refused in production)
 
@@ -43,8 +45,8 @@ class Settings:
     public_url: str = "http://127.0.0.1:5000"
     trusted_proxies: int = 0  # how many proxies in front set X-Forwarded-*; 0: none is believed
 
-    database_url: str = ""
-    redis_url: str = ""
+    database_url: str = field(default="", repr=False)  # both may hold a password
+    redis_url: str = field(default="", repr=False)
     redis_namespace: str = "throughline"  # prefixes every key and channel of ours
     workflows: str = "jobs"  # the module that create_app imports for its workflows
 
@@ -112,14 +114,17 @@ class Settings:
         """
         env = _Environment(os.environ if environ is None else environ)
         host, port = env.text("HOST", cls.host), env.number("PORT", cls.port, 1, 65535)
+        environment = env.choice("THROUGHLINE_ENV", ("development", "production", "test"))
+        # In production nothing is guessed: links in mail begin with it, and it decides whether cookies are secure.
+        own_address = "" if environment == "production" else f"http://{_own_name(host)}:{port}"
         settings = cls(
-            environment=env.choice("THROUGHLINE_ENV", ("development", "production", "test")),
+            environment=environment,
             secret_key=env.secret("SECRET_KEY", DEVELOPMENT_SECRET),
             data_dir=data_folder(env.values),
             host=host,
             port=port,
             web_processes=env.number("WEB_PROCESSES", cls.web_processes, 1, 64),
-            public_url=env.text("PUBLIC_URL", f"http://{_own_name(host)}:{port}").rstrip("/"),
+            public_url=env.text("PUBLIC_URL", own_address).rstrip("/"),
             trusted_proxies=env.number("TRUSTED_PROXIES", 0, 0, 10),
             database_url=env.secret("DATABASE_URL", ""),
             redis_url=env.secret("REDIS_URL", ""),
@@ -127,8 +132,8 @@ class Settings:
             log_level=env.choice("LOG_LEVEL", ("info", "debug", "warning", "error")),
             log_format=env.choice("LOG_FORMAT", ("console", "json")),
             signup=env.choice("SIGNUP", ("open", "domains", "invite")),
-            allowed_email_domains=env.words("ALLOWED_EMAIL_DOMAINS"),
-            admin_emails=env.words("ADMIN_EMAILS"),
+            allowed_email_domains=_domains(env),
+            admin_emails=_addresses(env),
             session_days=env.number("SESSION_DAYS", cls.session_days, 1, 365),
             rate_limits_enabled=env.flag("RATE_LIMITS", default=True),
             resend_api_key=env.secret("RESEND_API_KEY", ""),
@@ -161,15 +166,22 @@ class Settings:
         """Refuse what cannot work together.
 
         Raises:
-            SettingsError: production with development defaults, or a public address that is none.
+            SettingsError: production with development defaults, or an address that is none.
         """
         parts = urlsplit(self.public_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SettingsError(f"PUBLIC_URL must look like https://example.org, not {self.public_url!r}.")
+        # What was set is not repeated in these two: it holds a password.
+        if self.database_url and not self.database_url.startswith(("postgresql://", "postgresql+psycopg://")):
+            raise SettingsError("DATABASE_URL must look like postgresql://user:password@host/name.")
+        if self.redis_url and not self.redis_url.startswith(("redis://", "rediss://", "unix://")):
+            raise SettingsError("REDIS_URL must look like redis://host:6379/0 (or rediss://, unix://).")
         if self.signup == "domains" and not self.allowed_email_domains:
             raise SettingsError("SIGNUP=domains needs ALLOWED_EMAIL_DOMAINS, for example example.org,example.com.")
-        if not self.is_production:
-            return
+        if self.is_production:
+            self._check_production(parts.hostname)
+
+    def _check_production(self, public_name: str) -> None:
         if self.secret_key == DEVELOPMENT_SECRET or len(self.secret_key) < 32:  # noqa: PLR2004
             raise SettingsError(
                 "SECRET_KEY must be set to at least 32 random characters in production, "
@@ -177,6 +189,10 @@ class Settings:
             )
         if not self.resend_api_key:
             raise SettingsError("RESEND_API_KEY must be set in production: without mail nobody can sign in.")
+        if not self.resend_api_url and "@localhost" in self.mail_from:
+            raise SettingsError("MAIL_FROM must be set in production: Resend sends only for a domain of yours.")
+        if not self.has_secure_cookies and public_name not in ("localhost", "127.0.0.1", "::1"):
+            raise SettingsError("PUBLIC_URL must begin with https:// in production; cookies are not safe without.")
 
 
 def data_folder(environ: Mapping[str, str] | None = None) -> Path:
@@ -190,8 +206,9 @@ def data_folder(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def _own_name(host: str) -> str:
-    is_any = host in ("0.0.0.0", "::")  # noqa: S104  (compared, not bound)
-    return "127.0.0.1" if is_any else host
+    if host in ("0.0.0.0", "::"):  # noqa: S104  (compared, not bound)
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
 
 
 def environment(defaults: Mapping[str, str]) -> dict[str, str]:
@@ -249,6 +266,23 @@ def _limits(env: _Environment) -> dict[str, Any]:
     }
 
 
+def _addresses(env: _Environment) -> tuple[str, ...]:
+    found = {word: normalise_email(word) for word in env.words("ADMIN_EMAILS")}
+    for word, address in found.items():
+        if address is None:
+            raise SettingsError(f"ADMIN_EMAILS must list addresses like name@example.org; {word!r} is none.")
+    return tuple(filter(None, found.values()))
+
+
+def _domains(env: _Environment) -> tuple[str, ...]:
+    """Return the domains as the addresses of people are kept: in ASCII."""
+    found = {word: normalise_email(f"anybody@{word.removeprefix('@')}") for word in env.words("ALLOWED_EMAIL_DOMAINS")}
+    for word, address in found.items():
+        if address is None:
+            raise SettingsError(f"ALLOWED_EMAIL_DOMAINS must list domains like example.org; {word!r} is none.")
+    return tuple(address.rpartition("@")[2] for address in found.values() if address)
+
+
 SANDBOX_FAMILY = ("sandbox-", "text-only", "fault-")
 
 
@@ -285,6 +319,8 @@ class _Environment:
             return Path(path).read_text(encoding="utf-8").strip() or default
         except OSError as error:
             raise SettingsError(f"{name}_FILE names {path}, which cannot be read: {error.strerror}.") from error
+        except ValueError as error:  # the bytes are not repeated: they may be the secret
+            raise SettingsError(f"{name}_FILE names {path}, which is not a text file.") from error
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
         value = self.text(name, allowed[0]).lower()

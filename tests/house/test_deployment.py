@@ -82,7 +82,7 @@ def test_the_database_is_postgresql_18_with_pgvector_and_hints_go_over_valkey(co
 
 
 def test_the_settings_of_the_services_start_in_production(compose):
-    given = {"SECRET_KEY": "x" * 40, "DATABASE_PASSWORD": "p", "RESEND_API_KEY": "re_x"}
+    given = {"SECRET_KEY": "x" * 40, "DATABASE_PASSWORD": "p", "RESEND_API_KEY": "re_x", "MAIL_FROM": "a@example.org"}
 
     def fill(text: str) -> str:
         return re.sub(r"\$\{(\w+)(?::[-?]([^}]*))?\}", lambda found: given.get(found[1], found[2] or ""), text)
