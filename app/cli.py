@@ -11,7 +11,7 @@ import click
 
 from app.embedded.errors import CannotStart
 from app.embedded.folder import DataFolder
-from app.settings import Settings, SettingsError, data_folder, environment, load_env_file
+from app.settings import SERVICES, Settings, SettingsError, data_folder, environment, load_env_file
 
 if TYPE_CHECKING:
     from app.web import Throughline
@@ -157,21 +157,24 @@ def _say(sentence: str) -> None:
     sys.stdout.flush()
 
 
-def _running_environment() -> dict[str, str]:
+def running_environment() -> dict[str, str]:
     """Return our environment, with what `throughline up` on the same data folder chose for what is not set.
 
     Raises:
-        CannotStart: no database is configured and nothing runs on the data folder.
+        CannotStart: no database or no Redis is set, and nothing that has just these runs on the data folder.
     """
     plain = environment({})
-    if Settings.has_database(plain):
+    missing = Settings.missing_services(plain)
+    if not missing:
         return plain
     folder = DataFolder(data_folder())
     running = folder.read_running().get("environment", {}) if folder.is_locked() else {}
-    if "DATABASE_URL" not in running:
+    # Exactly these: with a database of its own it is another instance, whose Redis is none of ours.
+    if missing != [name for name in SERVICES if name in running]:
         raise CannotStart(
-            f"DATABASE_URL is not set, and no Throughline is running on {folder.path}. "
-            "Start it with `throughline up`, or set DATABASE_URL (and THROUGHLINE_DATA, if it is another folder)."
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set, and no Throughline is running "
+            f"on {folder.path}. Start it with `throughline up`, or set {' and '.join(missing)} "
+            "(and THROUGHLINE_DATA, if it is another folder)."
         )
     return environment(running)
 
@@ -179,12 +182,12 @@ def _running_environment() -> dict[str, str]:
 def _app() -> Throughline:
     from app import create_app
 
-    return create_app(Settings.from_environment(_running_environment()))
+    return create_app(Settings.from_environment(running_environment()))
 
 
 def _become(*arguments: str) -> NoReturn:
     """Replace this process by a program of ours, so that signals reach it directly."""
-    found = _running_environment()
+    found = running_environment()
     Settings.from_environment(found)  # a wrong setting is a sentence here, not a traceback there
     os.chdir(ROOT)
     os.execve(sys.executable, [sys.executable, *arguments], found)  # noqa: S606  (our own program)

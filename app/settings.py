@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from app.lib.email import normalise_email
 
 GIB = 1024**3
+SERVICES = ("DATABASE_URL", "REDIS_URL")  # what `throughline up` starts itself when they are not set
 DEVELOPMENT_SECRET = "development-only-secret-key"  # noqa: S105  (refused in production)
 
 
@@ -158,9 +159,9 @@ class Settings:
         return settings
 
     @staticmethod
-    def has_database(environ: Mapping[str, str]) -> bool:
-        """Tell whether a database is configured."""
-        return bool(_Environment(environ).secret("DATABASE_URL", ""))
+    def missing_services(environ: Mapping[str, str]) -> list[str]:
+        """Return which of SERVICES are not set."""
+        return [name for name in SERVICES if not _Environment(environ).secret(name, "")]
 
     def check(self) -> None:
         """Refuse what cannot work together.

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.cli import cli
+from app.cli import cli, running_environment
+from app.embedded.errors import CannotStart
+from app.embedded.folder import DataFolder
 from app.settings import Settings, SettingsError, environment, load_env_file
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -154,3 +156,38 @@ def test_what_a_person_set_wins_over_what_up_would_choose(monkeypatch):
     assert found["REDIS_URL"] == "redis://mine"
     assert "SECRET_KEY_FILE" not in found
     assert found["DATABASE_URL"] == "ours"
+
+
+DATABASE, HINTS = "postgresql://me@db/name", "redis://hints"
+
+
+@pytest.mark.parametrize(
+    ("given", "running", "used"),
+    [
+        ({"DATABASE_URL": DATABASE, "REDIS_URL": HINTS}, None, (DATABASE, HINTS)),
+        ({}, {"DATABASE_URL": "its", "REDIS_URL": "its"}, ("its", "its")),
+        ({"DATABASE_URL": DATABASE}, {"REDIS_URL": "its"}, (DATABASE, "its")),
+        ({"REDIS_URL": HINTS}, {"DATABASE_URL": "its"}, ("its", HINTS)),
+        ({}, None, "DATABASE_URL and REDIS_URL are not set"),
+        ({"DATABASE_URL": DATABASE}, None, "REDIS_URL is not set"),
+        # It runs on a database of its own: its hints are none of this one's.
+        ({"DATABASE_URL": DATABASE}, {"DATABASE_URL": "its", "REDIS_URL": "its"}, "REDIS_URL is not set"),
+    ],
+)
+def test_a_command_takes_from_what_runs_here_exactly_what_is_not_set(tmp_path, monkeypatch, given, running, used):
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        monkeypatch.setenv(name, given.get(name, ""))
+    monkeypatch.setenv("THROUGHLINE_DATA", str(tmp_path))
+    folder = DataFolder(tmp_path)
+    if running:
+        folder.open()
+        folder.write_running({"environment": running})
+    try:
+        if isinstance(used, str):
+            with pytest.raises(CannotStart, match=used):
+                running_environment()
+        else:
+            found = running_environment()
+            assert (found["DATABASE_URL"], found["REDIS_URL"]) == used
+    finally:
+        folder.close()
