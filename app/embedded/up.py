@@ -243,7 +243,8 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=1024)
+        is_all = host == "::" and socket.has_dualstack_ipv6()  # all addresses: those of IPv4 too
+        return socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=is_all)
     except socket.gaierror as error:
         raise CannotStart(f"HOST={host} is no address of this machine. Use 127.0.0.1, or 0.0.0.0 for all.") from error
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -17,7 +18,7 @@ from app.embedded.errors import CannotStart
 from app.embedded.folder import DataFolder
 from app.embedded.postgres import Postgres
 from app.embedded.sockets import socket_folder
-from app.embedded.up import listen
+from app.embedded.up import free_port, listen
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="Only root runs services under another account, or mounts.")
 
@@ -101,6 +102,13 @@ def test_a_socket_path_that_is_too_long_gets_a_short_one(tmp_path):
     assert len(str(short / "redis.sock")) < 107
     assert socket_folder(deep, longest="redis.sock") == short
     assert socket_folder(Path("/tmp/short"), longest="redis.sock") == Path("/tmp/short")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="This machine has no IPv6.")
+def test_all_addresses_are_those_of_ipv4_too():
+    with listen("::", free_port()) as listener:
+        assert listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 0
+        socket.create_connection(("127.0.0.1", listener.getsockname()[1])).close()
 
 
 def test_a_host_that_is_not_ours_is_a_sentence():
