@@ -102,6 +102,8 @@ def test_a_socket_path_that_is_too_long_gets_a_short_one(tmp_path):
     assert len(str(short / "redis.sock")) < 107
     assert socket_folder(deep, longest="redis.sock") == short
     assert socket_folder(Path("/tmp/short"), longest="redis.sock") == Path("/tmp/short")
+    for odd in ("My talks", "a=b"):
+        assert odd not in str(socket_folder(Path("/tmp") / odd, longest="redis.sock"))
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="This machine has no IPv6.")
