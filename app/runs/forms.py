@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 from uuid import UUID
 
@@ -42,7 +43,7 @@ def parse_rerun(form: MultiDict[str, str], steps: list[StepView]) -> tuple[str, 
     if len(text) > MAX_INPUT:
         raise _invalid("it is too long. At most 16 kB can be edited here.")
     try:
-        edited = json.loads(text, parse_constant=_refuse_constant)
+        edited = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise _invalid(f"it is not JSON ({error}). Go back and correct it.") from None
     if edited == step.input:
@@ -54,6 +55,13 @@ def parse_rerun(form: MultiDict[str, str], steps: list[StepView]) -> tuple[str, 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not allowed")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # it reads as infinity, which no JSON column takes
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
 
 
 def _invalid(what: str) -> Invalid:

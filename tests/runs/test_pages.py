@@ -131,6 +131,7 @@ def test_a_rerun_with_the_input_as_it_was_edits_nothing(alice, make_run, execute
         ("{", "is not JSON"),
         ('{"a": 1}', "must be a list"),
         ("[NaN]", "is not JSON"),
+        ("[1e400]", "is not JSON"),
         ("[1]" * 6000, "too long"),
         ("[" * 9000, "not JSON"),
     ],
