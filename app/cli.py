@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
 
 from app.embedded.errors import CannotStart
 from app.embedded.folder import DataFolder
 from app.settings import SERVICES, Settings, SettingsError, data_folder, environment, load_env_file
-
-if TYPE_CHECKING:
-    from app.web import Throughline
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -69,8 +68,7 @@ def migrate(*, quiet: bool) -> None:
     """Bring the database up to date."""
     from app import schema
 
-    app = _app()
-    with app.app_context():
+    with _in_app():
         done = schema.upgrade()
     if done or not quiet:
         click.echo(done or "The database is up to date.")
@@ -81,8 +79,7 @@ def check() -> None:
     """Look at every part; each line is ok, or the sentence that mends it."""
     from app import health
 
-    app = _app()
-    with app.app_context():
+    with _in_app():
         found = health.self_test()
     for one in found:
         click.echo(f"{'ok  ' if one.is_ok else 'FAIL'}  {one.name:<12} {one.sentence}")
@@ -102,7 +99,7 @@ def key_create(email: str) -> None:
     from app.db import db
     from app.errors import AppError
 
-    with _app().app_context():
+    with _in_app():
         try:
             made = service.create_key(email)
             db.session.commit()
@@ -123,7 +120,7 @@ def reprocess(email: str, video_ids: tuple[str, ...], *, force: bool) -> None:
     from app.lib.text import pluralise
     from app.videos import queries, service
 
-    with _app().app_context():
+    with _in_app():
         person = accounts.find_by_email(email)
         if person is None:
             raise CannotStart(f"There is no person with the address {email}. Look it up on the people page.")
@@ -146,7 +143,7 @@ def sign_in_link() -> None:
     from app.accounts import service
     from app.db import db
 
-    with _app().app_context():
+    with _in_app():
         link = service.administrator_link()
         db.session.commit()
     click.echo(link)
@@ -179,10 +176,23 @@ def running_environment() -> dict[str, str]:
     return environment(running)
 
 
-def _app() -> Throughline:
+@contextmanager
+def _in_app() -> Iterator[None]:
+    """Open a context of the app.
+
+    Raises:
+        CannotStart: the database cannot be reached or cannot go on; the message has its own first line.
+    """
+    from sqlalchemy.exc import OperationalError
+
     from app import create_app
 
-    return create_app(Settings.from_environment(running_environment()))
+    with create_app(Settings.from_environment(running_environment())).app_context():
+        try:
+            yield
+        except OperationalError as error:
+            said = str(error.orig).strip().partition("\n")[0]
+            raise CannotStart(f"The database says: {said}. Is PostgreSQL up, and DATABASE_URL right?") from error
 
 
 def _become(*arguments: str) -> NoReturn:

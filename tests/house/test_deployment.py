@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from app.cli import cli, running_environment
 from app.embedded.errors import CannotStart
 from app.embedded.folder import DataFolder
 from app.settings import Settings, SettingsError, environment, load_env_file
+from tests.house.conftest import clean_environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -191,3 +193,16 @@ def test_a_command_takes_from_what_runs_here_exactly_what_is_not_set(tmp_path, m
             assert (found["DATABASE_URL"], found["REDIS_URL"]) == used
     finally:
         folder.close()
+
+
+@pytest.mark.parametrize("command", [["migrate"], ["key", "create", "a@example.org"]], ids=" ".join)
+def test_a_database_that_does_not_answer_is_a_sentence(command):
+    nobody = {"DATABASE_URL": "postgresql://me:hunter2@127.0.0.1:1/name", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", *command], cwd=ROOT, env=clean_environment(**nobody),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "The database says: connection failed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr
