@@ -178,7 +178,8 @@ class LocalStorage(ObjectStorage):
     """A folder on this machine (or one that all machines mount)."""
 
     def __init__(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True)
+        # Where root runs it, other accounts of the machine may walk through the folder above.
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root = root.resolve()
         super().__init__(LocalStore(self.root, automatic_cleanup=True))
 

@@ -112,3 +112,8 @@ def test_a_move_to_another_disk_copies(tmp_path, talk, monkeypatch):
 def test_a_file_larger_than_the_disk_is_refused_before_it_is_sent(tmp_path):
     with pytest.raises(StorageFull):
         storage.require_room(tmp_path, 1 << 60)
+
+
+def test_other_accounts_of_the_machine_cannot_come_in(tmp_path):
+    LocalStorage(tmp_path / "files")
+    assert (tmp_path / "files").stat().st_mode & 0o077 == 0
