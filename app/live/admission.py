@@ -97,10 +97,11 @@ def _allowed(
         user = people[visitor]
         if user is None:
             return None
-        for name in connection.names:
+        names = tuple(connection.names)  # a browser may go, and take its names along, while the rooms are asked
+        for name in names:
             if (user.id, name) not in answers:
                 answers[user.id, name] = is_allowed(user, name)
-    return frozenset(name for name in connection.names if answers[user.id, name])
+    return frozenset(name for name in names if answers[user.id, name])
 
 
 def _who(app: Throughline) -> Any:

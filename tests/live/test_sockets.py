@@ -1,6 +1,9 @@
 """A browser's socket: who is let in, what it gets first, and what after a change."""
 
+from types import SimpleNamespace
+
 import pytest
+import structlog
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from app import live
@@ -8,6 +11,8 @@ from app.accounts import service
 from app.accounts.models import User
 from app.db import db
 from app.lib.ids import new_id
+from app.live import admission, topics
+from app.live.connection import Visitor
 from tests.factories import sign_in
 from tests.live.conftest import next_text, wait_for
 from tests.signals import eventually
@@ -159,6 +164,21 @@ def test_a_disabled_person_is_disconnected_by_the_regular_check(opened, alice, t
         db.session.get(User, alice.user.id).is_disabled = True
         db.session.commit()
         assert closing_code(ws) == 1008
+
+
+def test_a_socket_that_closes_during_the_check_is_no_failure(app, alice, things):
+    names = {topics.parse(f"thing:{things.make(alice)}/card") for _ in range(2)}
+    who = Visitor(alice.user.id, (("Cookie", f"session={alice.get_cookie('session').value}"),), "127.0.0.1", "")
+    closing = SimpleNamespace(visitor=who, names=set(names))
+
+    def may_see(_user, _thing):
+        closing.names.clear()  # as the hub does when the browser goes while the database is asked
+        return True
+
+    topics.register("thing", "card", authorise=may_see, render=things.render)
+    with structlog.testing.capture_logs() as lines:
+        assert list(admission.check_again(app, [closing])) == [(closing, frozenset(names))]
+    assert lines == []
 
 
 def test_a_socket_holds_no_database_connection(opened, alice, things, hub):
