@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
 import pytest
 
-from tests.house.conftest import Instance
+from tests.house.conftest import ROOT, Instance
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -111,3 +114,35 @@ def test_the_sign_in_link_is_printed(running):
     link = running.wait_for("Sign in as administrator").split()[-1]
     assert link.startswith(f"http://127.0.0.1:{running.port}/sign-in/")
     assert running.get(link.removeprefix(f"http://127.0.0.1:{running.port}"))[0] == 200
+
+
+def test_the_parts_run_alone_beside_it_and_stop_when_asked(running):
+    """As on other machines; what is not set they take from what runs on the same folder."""
+    running.wait_until_ready()
+    second, database = Instance(running.data), running.running()["environment"]["DATABASE_URL"]
+    parts = [
+        subprocess.Popen([sys.executable, "-m", "app.cli", name], cwd=ROOT, env=second.environment)
+        for name in ("web", "worker", "upkeep")
+    ]
+    try:
+        _until(lambda: second.get("/sign-in")[0] == 200)
+        _until(lambda: _known(database, "worker", parts[1].pid) and _known(database, "upkeep", parts[2].pid))
+    finally:
+        for part in parts:
+            part.terminate()
+        assert [part.wait(60) for part in parts] == [0, 0, 0]
+    assert running.get("/healthz")[0] == 200
+
+
+def _known(database: str, kind: str, pid: int) -> bool:
+    return bool(_sql(database, f"SELECT 1 FROM worker WHERE kind = '{kind}' AND pid = {pid}"))  # noqa: S608
+
+
+def _until(is_so, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError):
+            if is_so():
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
