@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 login_manager = LoginManager()
 csrf = CSRFProtect()
 htmx = Htmx()
-limiter = Limiter(key_func=lambda: request.remote_addr or "unknown", strategy="moving-window", headers_enabled=True)
+# Without its headers: what is left of an address's limit would tell strangers how often its owner signs in.
+limiter = Limiter(key_func=lambda: request.remote_addr or "unknown", strategy="moving-window")
 
 
 def redis_client(settings: Settings, *, blocks: bool = False) -> redis.Redis:
