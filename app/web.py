@@ -7,6 +7,7 @@ import secrets
 import time
 from typing import Any
 
+import sqlalchemy as sa
 import structlog
 from flask import Flask, Response, current_app, g, jsonify, redirect, render_template, request, url_for
 from flask.json.provider import DefaultJSONProvider
@@ -216,13 +217,18 @@ _SENTENCES = {
 }
 
 
+_DATABASE_AWAY = "The database cannot do this just now; nothing of yours was changed. Try again in a moment."
+
+
 def _on_unexpected(error: Exception) -> ResponseReturnValue:
     db.session.rollback()
     logger.error("request.crashed", path=_path(), exc_info=error)
-    crash = AppError(
+    crash: AppError = AppError(
         "Something broke on our side; nothing of yours was changed. "
         f"If it happens again, report {g.get('request_id', '')}."
     )
+    if isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError):  # lost, locked, full, or all are in use
+        crash = Transient(_DATABASE_AWAY, retry_after=5)
     g._login_user = login_manager.anonymous_user()  # noqa: SLF001  (else the page would ask a lost database who this is)
     try:
         return error_response(crash)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 from flask import request
 
 from app import create_app
@@ -90,3 +92,24 @@ def test_every_answer_carries_the_headers_that_guard_it(make, path):
 def test_what_a_signed_in_person_sees_is_kept_by_no_cache(alice):
     for path in ("/", "/account", "/videos", "/runs", "/api/me", "/nothing-here"):
         assert alice.get(path).headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sa.exc.OperationalError("SELECT 1", {}, psycopg.OperationalError("server closed the connection")),
+        sa.exc.TimeoutError("no connection was free"),
+    ],
+    ids=["lost", "overloaded"],
+)
+def test_a_database_that_cannot_answer_now_is_a_503_to_come_back_to(alice, monkeypatch, error):
+    def fail(_cookie: str) -> None:
+        raise error
+
+    monkeypatch.setattr("app.accounts.queries.find_session", fail)
+    for path in ("/", "/account", "/api/me"):
+        answer = alice.get(path)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        assert "database" in answer.text
+        assert "closed the connection" not in answer.text
+    assert alice.get("/api/me").json["error"] == "transient"
