@@ -169,9 +169,11 @@ class Settings:
         Raises:
             SettingsError: production with development defaults, or an address that is none.
         """
-        parts = urlsplit(self.public_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise SettingsError(f"PUBLIC_URL must look like https://example.org, not {self.public_url!r}.")
+        name = _public_name(self.public_url)
+        if not name:
+            raise SettingsError(
+                f"PUBLIC_URL must look like https://example.org, with nothing behind the name, not {self.public_url!r}."
+            )
         # What was set is not repeated in these two: it holds a password.
         if self.database_url and not self.database_url.startswith(("postgresql://", "postgresql+psycopg://")):
             raise SettingsError("DATABASE_URL must look like postgresql://user:password@host/name.")
@@ -180,7 +182,7 @@ class Settings:
         if self.signup == "domains" and not self.allowed_email_domains:
             raise SettingsError("SIGNUP=domains needs ALLOWED_EMAIL_DOMAINS, for example example.org,example.com.")
         if self.is_production:
-            self._check_production(parts.hostname)
+            self._check_production(name)
 
     def _check_production(self, public_name: str) -> None:
         if self.secret_key == DEVELOPMENT_SECRET or len(self.secret_key) < 32:  # noqa: PLR2004
@@ -204,6 +206,16 @@ def data_folder(environ: Mapping[str, str] | None = None) -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/throughline")  # an unprivileged account must reach it; /root is closed to others
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "throughline"
+
+
+def _public_name(address: str) -> str:
+    """Return the host of an address that may be PUBLIC_URL, else nothing."""
+    try:
+        parts = urlsplit(address)
+        is_one = parts.scheme in ("http", "https") and not (parts.path or parts.query or parts.fragment)
+        return (parts.hostname or "") if is_one and parts.port != 0 else ""
+    except ValueError:
+        return ""
 
 
 def _own_name(host: str) -> str:

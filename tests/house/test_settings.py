@@ -55,6 +55,8 @@ def test_production_may_be_tried_on_one_machine_without_https(address):
     [
         ("PUBLIC_URL", "example.org"),
         ("PUBLIC_URL", "ftp://example.org"),
+        ("PUBLIC_URL", "http://[::1"),
+        ("PUBLIC_URL", "https://example.org/somewhere"),
         ("PORT", "0"),
         ("PORT", "many"),
         ("SIGNUP", "closed"),
