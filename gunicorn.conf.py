@@ -25,4 +25,7 @@ def post_worker_init(worker: Any) -> None:
     """Close live sockets as soon as this process is asked to go: browsers then connect to its successor at once."""
     from app import live
 
+    # What gunicorn has to say of this process goes where all lines go, in their shape (app.log).
+    worker.log.error_log.handlers.clear()
+    worker.log.error_log.propagate = True
     live.close_when_stopping(worker)

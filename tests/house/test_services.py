@@ -91,7 +91,7 @@ def test_a_server_killed_in_the_middle_of_a_query_is_started_again(postgres):
     postgres.start()
     query.join(30)
     assert not query.is_alive()
-    assert not psutil.pid_exists(backend[0])
+    assert children.find(backend[0], name="postgres", cwd=postgres.data) is None
 
 
 def _state(postgres: Postgres, backend: list[int]) -> str | None:
