@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from app.lib.words import Word, clean, ends_sentence, is_joined, join_words, split_words
 
@@ -49,6 +50,7 @@ def build(words: Iterable[Word], speaker: str | None = None) -> list[Cue]:
             groups[-1].append(word)
         else:
             groups.append([word])
+    _even_out(groups)
     cues = [_cue(group, speaker) for group in groups]
     return [_readable(cue, cues[number + 1 : number + 2]) for number, cue in enumerate(cues)]
 
@@ -112,6 +114,26 @@ def _fits(group: list[Word], word: Word) -> bool:
     if ends_sentence(last.text) and last.end - group[0].start >= SHORTEST_SENTENCE_SECONDS:
         return False
     return len(_fill([*(each.text for each in group), word.text], LINE_CHARACTERS)) <= LINES
+
+
+def _even_out(groups: list[list[Word]]) -> None:
+    """Give the last cue of a sentence words of the one before it when it has less than half as many characters."""
+    for first, second in pairwise(groups):
+        is_one_sentence = not ends_sentence(first[-1].text) and second[0].start - first[-1].end < PAUSE_SECONDS
+        if is_one_sentence and 2 * _characters(second) < _characters(first):
+            both = first + second
+            cuts = [cut for cut in range(1, len(both)) if _is_cue(both[:cut]) and _is_cue(both[cut:])]
+            evenest = min(cuts or [len(first)], key=lambda cut: abs(_characters(both[:cut]) - _characters(both[cut:])))
+            first[:], second[:] = both[:evenest], both[evenest:]
+
+
+def _is_cue(group: list[Word]) -> bool:
+    seconds = max(word.end for word in group) - group[0].start
+    return seconds <= LONGEST_SECONDS and len(_fill([word.text for word in group], LINE_CHARACTERS)) <= LINES
+
+
+def _characters(group: list[Word]) -> int:
+    return sum(len(word.text) for word in group)
 
 
 def _cue(group: list[Word], speaker: str | None) -> Cue:

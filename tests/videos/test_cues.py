@@ -50,6 +50,21 @@ def test_a_sentence_ends_a_cue():
     assert [cue.text.replace("\n", " ") for cue in made] == ["This is the first of them.", "And here is another one."]
 
 
+def test_a_sentence_that_is_too_long_leaves_no_word_alone():
+    text = "So the next time you walk on the beach remember that the ocean does not come to you."
+    made = cues.build(words_of(text, each=0.28))
+    assert_readable(made)
+    first, second = (cue.text.replace("\n", " ") for cue in made)
+    assert f"{first} {second}" == text
+    assert abs(len(first) - len(second)) <= 10
+
+
+def test_what_follows_a_pause_stays_alone():
+    words = words_of("we cut the transcript into chunks so that a model can find what was said", each=0.28)
+    late = Word("here", words[-1].end + 1.0, words[-1].end + 1.3)
+    assert cues.build([*words, late])[-1].text == "here"
+
+
 def test_two_lines_are_about_equally_long():
     made = cues.build(words_of("every step of a workflow is remembered in the database", each=0.2))
     first, second = made[0].text.split("\n")
