@@ -44,7 +44,7 @@ class Supervisor:
         """Watch the parts until somebody asks to stop (raises Stop).
 
         Raises:
-            CannotStart: a part crashes at once whenever it is started.
+            CannotStart: a part crashes at once, or cannot start, whenever it is started again.
         """
         while True:
             self.look()
@@ -67,23 +67,29 @@ class Supervisor:
 
     def _judge(self, watched: _Watched) -> None:
         ending = watched.part.ending()
-        if ending is None:
-            return
+        if ending is not None:
+            self._start_later(watched, "crashed", ending)
+
+    def _start_later(self, watched: _Watched, what: str, why: str) -> None:
         lived = time.monotonic() - watched.started_at
         watched.quick_endings = watched.quick_endings + 1 if lived < QUICK_SECONDS else 1
         name = watched.part.name
         if watched.quick_endings >= QUICK_ENDINGS:
             raise CannotStart(
-                f"The {name} crashed {watched.quick_endings} times right after its start (last: {ending}). "
+                f"The {name} crashed {watched.quick_endings} times right after its start (last: {why}). "
                 "The lines above say why; mend that, then start Throughline again."
             )
         pause = min(LONGEST_PAUSE_SECONDS, 0.25 * 4 ** (watched.quick_endings - 1))
-        self.say(f"The {name} crashed ({ending}); starting it again.")
+        self.say(f"The {name} {what} ({why}); starting it again.")
         watched.restart_at = time.monotonic() + pause
 
     def _restart(self, watched: _Watched) -> None:
         watched.restart_at, watched.started_at = None, time.monotonic()
-        watched.part.start()
+        try:
+            watched.part.start()
+        except CannotStart as error:  # a database whose disk is full just now, for example
+            watched.part.stop(hurry=True)
+            self._start_later(watched, "did not start", str(error).rstrip("."))
         self._note()
 
     def _pause(self) -> float:

@@ -82,6 +82,32 @@ def test_a_part_that_always_crashes_at_once_is_given_up_with_a_sentence(supervis
     assert supervisor.said == ["The worker crashed (ended with status 3); starting it again."] * (QUICK_ENDINGS - 1)
 
 
+def test_a_part_that_cannot_start_again_at_first_is_tried_again(supervisor, monkeypatch):
+    part = _program("import signal; signal.pause()")
+    start, refusals = part.start, ["The disk is full.", "The disk is still full."]
+
+    def refuse_at_first():
+        if refusals:
+            raise CannotStart(refusals.pop(0))
+        start()
+
+    supervisor.start(part)
+    monkeypatch.setattr(part, "start", refuse_at_first)
+    monkeypatch.setattr("app.embedded.supervisor.LONGEST_PAUSE_SECONDS", 0.01)
+    psutil.Process(part.pid()).kill()
+
+    def is_up():
+        supervisor.look()
+        return not refusals and part.pid() is not None
+
+    _until(is_up)
+    assert supervisor.said == [
+        "The worker crashed (killed by SIGKILL); starting it again.",
+        "The worker did not start (The disk is full); starting it again.",
+        "The worker did not start (The disk is still full); starting it again.",
+    ]
+
+
 def test_a_part_that_ignores_the_request_to_stop_is_killed_with_all_it_started(supervisor):
     code = (
         "import signal, subprocess, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
