@@ -25,8 +25,9 @@ MAX_ERRORS = 10
 
 _ARROW = "-->"
 _VTT_SKIPPED = ("NOTE", "STYLE", "REGION")
-_TAG = re.compile(r"</?[a-zA-Z][^>]*>|<\d[\d:.]*>|\{\\[^}]*\}")
-_VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>", re.IGNORECASE)
+# A tag holds no other beginning of a tag and no name begins with a space: else a line of "<v <v <v" takes minutes.
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<\d[\d:.]*>|\{\\[^{}]*\}")
+_VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^\s<>][^<>]*)>", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -180,14 +181,21 @@ def _caption(number: int, block: list[str], *, is_vtt: bool) -> Caption | tuple[
 def _times(line: str, *, is_vtt: bool) -> tuple[float, float] | str:
     kind = WebVTTFormat if is_vtt else SubripFormat
     left, _, right = line.partition(_ARROW)
-    starts, ends = kind.TIMESTAMP.fullmatch(left.strip()), kind.TIMESTAMP.match(right.strip())
-    if starts is None or ends is None:
-        wrong = left if starts is None else right
+    start = _seconds(kind, kind.TIMESTAMP.fullmatch(left.strip()))
+    end = _seconds(kind, kind.TIMESTAMP.match(right.strip()))
+    if start is None or end is None:
+        wrong = left if start is None else right
         return f"{_shorten(wrong)} is not a time like {'00:01.000' if is_vtt else '00:00:01,000'}."
-    start, end = (kind.timestamp_to_ms(found.groups()) / 1000 for found in (starts, ends))
     if end < start:
         return "This caption ends before it starts."
     return start, end
+
+
+def _seconds(kind: type[SubripFormat | WebVTTFormat], found: re.Match[str] | None) -> float | None:
+    try:
+        return kind.timestamp_to_ms(found.groups()) / 1000 if found else None
+    except ValueError:  # pysubs2's pattern lets a colon stand for the hours, which are no number then
+        return None
 
 
 def _shorten(text: str) -> str:

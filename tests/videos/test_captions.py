@@ -69,6 +69,20 @@ def test_a_broken_time_is_named_by_its_line():
     assert "00:00:0x,500" in found["line 6"]
 
 
+@pytest.mark.parametrize("time", [":00:01.000", "00:00:01", "1:2:3.4.5", "-1:00:01.000"])
+def test_what_only_looks_like_a_time_is_named_too(time):
+    for times in (f"{time} --> 00:09.000", f"00:00.000 --> {time}"):
+        assert list(problems(f"WEBVTT\n\n{times}\nhi\n")) == ["line 3"], times
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("body", ["<v" + " " * 4_900, "<v " * 1_600])
+def test_tags_that_never_end_take_no_longer_than_other_text(body):
+    cue = f"00:00.000 --> 00:01.000\n{body}\n\n"
+    count = captions.MAX_BYTES // len(cue) - 1
+    assert len(captions.parse(("WEBVTT\n\n" + cue * count).encode())) == count
+
+
 def test_every_broken_block_is_named_up_to_ten():
     assert list(problems("1\nnonsense\n\n2\nmore nonsense\n")) == ["line 2", "line 5"]
     assert len(problems("1\nnonsense\n\n" * 100)) == captions.MAX_ERRORS
