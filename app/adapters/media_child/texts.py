@@ -11,7 +11,7 @@ from .opening import open_media
 
 CODECS = ("mov_text", "webvtt", "subrip", "text", "ass", "ssa")
 MOST_CUES = 50_000
-TAGS = re.compile(r"<[^>]*>|\{\\[^}]*\}")
+TAGS = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # no tag inside a tag: a text of "<<<<" would take minutes
 
 
 def subtitles(path: str) -> list[dict[str, Any]]:
