@@ -93,7 +93,11 @@ def create() -> Response:
     upload = service_uploads.create(current_user.id, length, filename, {"tus": metadata})
     headers: dict[str, Any] = {"Location": f"{bp.url_prefix}/{upload.id}"}
     if request.mimetype == OFFSET_TYPE:
-        headers["Upload_Offset"] = _receive(upload, 0)
+        try:
+            headers["Upload_Offset"] = _receive(upload, 0)
+        except AppError:
+            service_uploads.forget(upload)  # its address was never told, so nobody could go on with it or discard it
+            raise
     return _answer(201, Upload_Expires=_date(upload), **headers)
 
 

@@ -115,6 +115,20 @@ def test_the_first_bytes_may_come_with_the_creation(alice):
     assert answer.headers["Upload-Offset"] == "5"
 
 
+@pytest.mark.parametrize(
+    ("data", "more", "status"),
+    [
+        (b"01234", {"Upload-Checksum": "sha1 AAAA"}, 460),
+        (b"01234", {"Upload-Checksum": "crc32 AAAA"}, 400),
+        (b"0123456789A", {}, 413),
+    ],
+)
+def test_first_bytes_that_are_refused_leave_no_upload_whose_address_nobody_knows(alice, data, more, status):
+    given = headers(alice, **TUS, **{"Upload-Length": "10"}, **more)
+    assert alice.post("/uploads/", data=data, content_type=BYTES, headers=given).status_code == status
+    assert db.session.scalars(sa.select(Upload)).all() == []
+
+
 def test_a_wrong_offset_is_a_conflict_and_changes_nothing(alice, url):
     patch(alice, url, b"01234")
     for wrong in (0, 4, 6):
