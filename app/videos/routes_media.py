@@ -74,6 +74,9 @@ def _wanted(size: int, etag: str, modified_at: datetime) -> tuple[int, int] | No
     if found is None or found.units != "bytes" or len(found.ranges) != 1 or is_other:
         request.environ.pop("HTTP_RANGE", None)  # else send_file would refuse what is to be ignored
         return 0, size
+    if found.ranges[0][0] < -size:  # the last bytes, and more of them than there are: all of it (RFC 9110, 14.1.2)
+        request.environ["HTTP_RANGE"] = "bytes=0-"
+        return 0, size
     return found.range_for_length(size)
 
 
