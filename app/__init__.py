@@ -64,9 +64,12 @@ def _start_engine(app: Throughline) -> None:
 
 def _classify(error: Exception) -> Verdict:
     """Tell the engine whether trying again can help: errors of the product carry that themselves."""
+    from app.adapters.storage import StorageFull, is_full
     from app.engine import Verdict
     from app.errors import AppError, Busy, Invalid, NotFound, Permanent, Transient
 
+    if is_full(error):
+        error = StorageFull()
     if isinstance(error, Transient):
         return Verdict(True, error.retry_after, error.code, error.message, is_deferral=isinstance(error, Busy))
     if isinstance(error, AppError):

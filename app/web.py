@@ -19,6 +19,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import log
+from app.adapters.storage import StorageFull, is_full
 from app.db import db
 from app.errors import AppError, Conflict, Invalid, NotFound, TooMany, Transient, Unauthenticated
 from app.extensions import csrf, limiter, login_manager
@@ -221,6 +222,8 @@ _DATABASE_AWAY = "The database cannot do this just now; nothing of yours was cha
 
 
 def _on_unexpected(error: Exception) -> ResponseReturnValue:
+    if is_full(error):
+        return _on_app_error(StorageFull())
     db.session.rollback()
     logger.error("request.crashed", path=_path(), exc_info=error)
     crash: AppError = AppError(

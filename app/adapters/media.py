@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from flask import current_app
 
 from app import log
+from app.adapters.storage import FULL, StorageFull
 from app.errors import Invalid
 from app.lib import child, outside
 from app.settings import Settings
@@ -93,7 +94,7 @@ SENTENCES = {
 
 
 class Media(Protocol):
-    """What the product asks of media files. Every method may raise `Unusable`."""
+    """What the product asks of media files. Every method may raise `Unusable`, those that write also `StorageFull`."""
 
     def probe(self, path: Path) -> Probe:
         """Describe the file and prove that its sound can be decoded."""
@@ -180,6 +181,8 @@ class ChildMedia:
             answer = child.call(CHILD, function, request, limits)
         except child.ChildRaised as error:
             logger.info("media.refused", function=function, kind=error.kind, reason=error.code, detail=error.message)
+            if error.code in map(str, FULL):  # the disk's fault, not the file's
+                raise StorageFull from error
             raise Unusable(error.code if error.kind == "MediaError" else "damaged") from error
         except (child.ChildTimeout, child.ChildOutOfMemory) as error:
             logger.warning("media.too_demanding", function=function, detail=str(error))

@@ -31,6 +31,7 @@ logger = log.get(__name__)
 KEY = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 LONGEST_KEY = 300
 PART_BYTES = 8 << 20
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StorageFull(Transient):
@@ -43,6 +44,26 @@ class StorageFull(Transient):
         super().__init__(
             "There is no room left to store this file. Nothing was kept; tell whoever runs this server, and try later."
         )
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether a write failed because the disk, or the account's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
+@contextmanager
+def telling_when_full() -> Iterator[None]:
+    """Do the writes of a block (or of a function that this decorates).
+
+    Raises:
+        StorageFull: one of them found no room.
+    """
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise StorageFull from error
+        raise
 
 
 class Storage(Protocol):
@@ -244,8 +265,7 @@ def require_room(folder: Path, size_bytes: int, reserve_bytes: int = 256 << 20) 
 def _translate(error: Exception) -> Exception:
     if isinstance(error, FileNotFoundError):
         return NotFound()
-    number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.ENOSPC, errno.EDQUOT) or (isinstance(error, GenericError) and "No space left" in str(error)):
+    if is_full(error) or (isinstance(error, GenericError) and "No space left" in str(error)):
         return StorageFull()
     logger.warning("storage.failed", kind=type(error).__name__, detail=str(error)[:300])
     return Transient("The file store does not answer. Nothing was lost; try again in a minute.")

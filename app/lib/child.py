@@ -70,7 +70,7 @@ class ChildCrashed(ChildError):
 
 
 class ChildRaised(ChildError):
-    """The function raised; `kind` is the name of the exception's class, `code` its `code` attribute if any."""
+    """The function raised; `kind` is the name of the exception's class, `code` its `code` or `errno` if any."""
 
     def __init__(self, kind: str, code: str, message: str) -> None:
         super().__init__(f"{kind}: {message}")

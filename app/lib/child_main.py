@@ -52,7 +52,8 @@ def _answer(order: dict[str, Any]) -> dict[str, Any]:
         return {"value": getattr(module, name)(**order["request"])}
     except BaseException as error:  # noqa: BLE001  (the child's wall: the parent is told whatever happened)
         kind = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__
-        return {"raised": {"kind": kind, "code": str(getattr(error, "code", "")), "message": str(error)[:2000]}}
+        code = getattr(error, "code", "") or getattr(error, "errno", None) or ""
+        return {"raised": {"kind": kind, "code": str(code), "message": str(error)[:2000]}}
 
 
 def _load(target: Path) -> ModuleType:

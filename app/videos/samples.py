@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from app.adapters.media import Unusable
+from app.adapters.storage import telling_when_full
 from app.db import db
 from app.errors import AppError, NotFound
 from app.videos import service_intake, service_uploads
@@ -41,9 +42,10 @@ def _add(owner_id: UUID, sample: dict[str, Any]) -> bool:
     source = FOLDER / sample["file"]
     details = Details(title=sample["title"], language=sample["language"])
     upload = service_uploads.create(owner_id, source.stat().st_size, sample["file"])
-    shutil.copyfile(source, service_uploads.path_of(upload))
     captions = FOLDER / sample["captions"] if sample["captions"] else None
     try:
+        with telling_when_full():
+            shutil.copyfile(source, service_uploads.path_of(upload))
         service_intake.accept_upload(upload, details, captions)
     except service_intake.AlreadyThere:
         service_uploads.forget(upload)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from app import engine, live, log
 from app.adapters.media import Probe, Unusable, media
-from app.adapters.storage import storage
+from app.adapters.storage import storage, telling_when_full
 from app.db import db, on_rollback, separately
 from app.errors import Conflict
 from app.lib.ids import new_id
@@ -33,6 +33,7 @@ class AlreadyThere(Conflict):
         self.video = video
 
 
+@telling_when_full()
 def accept_file(
     owner_id: UUID,
     path: Path,

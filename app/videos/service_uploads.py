@@ -6,7 +6,6 @@ while bytes come in, and a restart of the server loses nothing. All web processe
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import hmac
@@ -25,7 +24,7 @@ import sqlalchemy as sa
 
 from app import log
 from app.accounts import service as accounts
-from app.adapters.storage import StorageFull, require_room, storage
+from app.adapters.storage import require_room, storage, telling_when_full
 from app.db import db, separately
 from app.errors import Conflict, Invalid, TooLarge, TooMany
 from app.lib.clock import now
@@ -171,12 +170,8 @@ def append(upload: Upload, offset: int, read: Callable[[int], bytes], checksum: 
         if start != offset:
             raise WrongOffset(start)
         digest = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
-        try:
+        with telling_when_full():
             end = _copy(file, read, upload.length_bytes - start, digest) + start
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StorageFull from error
-            raise
         if checksum and digest and not hmac.compare_digest(digest.digest(), checksum.digest):
             file.truncate(start)
             raise WrongChecksum

@@ -12,6 +12,7 @@ import pytest
 
 from app.adapters import media
 from app.adapters.media import ChildMedia, Unusable
+from app.adapters.storage import StorageFull
 from app.lib import child
 from app.settings import Settings
 from tests.videos.media_files import FORMATS, KINDS, make_media
@@ -104,6 +105,15 @@ def test_a_poster_is_a_jpeg_of_the_picture(reader, tmp_path):
 
 def test_sound_has_no_poster(reader, tmp_path):
     assert not reader.poster(make_media(tmp_path / "talk.mp3"), tmp_path / "poster.jpg")
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_file(reader, tmp_path):
+    path = make_media(tmp_path / "talk.mp4")
+    (tmp_path / "piece-00000.mp3").symlink_to("/dev/full")
+    with pytest.raises(StorageFull):
+        reader.extract_pieces(path, tmp_path)
+    with pytest.raises(StorageFull):
+        reader.poster(path, Path("/dev/full"))
 
 
 def test_the_waveform_shows_the_pauses(reader, tmp_path):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
+
 import pytest
 
 from app import engine
@@ -118,6 +121,22 @@ def test_files_of_a_failed_transcription_are_removed(app, alice, models, mails, 
     testing.drain(advance=True)
     assert again(video).status == "failed"
     assert files_of_runs(app) == []
+
+
+def test_a_disk_that_is_full_during_a_step_is_waited_for_and_then_said(alice, models, mails, tmp_path, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    video = make_video(alice.user, tmp_path)
+    say_uploaded(video)
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "TemporaryDirectory", full)
+        testing.drain(advance=True)
+    assert again(video).error_code == "storage_full"
+    assert "no room" in again(video).error_message
+    service.retry(again(video))
+    testing.drain(advance=True)
+    assert again(video).status == "completed"
 
 
 def test_an_unforeseen_error_reads_as_a_sentence(alice, models, mails, tmp_path):

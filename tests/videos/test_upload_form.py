@@ -1,19 +1,25 @@
 """POST /api/videos and the plain form: from bytes to a video, or to a clear refusal that leaves nothing behind."""
 
+import errno
 import io
+import shutil
 import struct
+import tempfile
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from werkzeug.formparser import FormDataParser
 
 from app import engine
-from app.adapters.storage import LocalStorage, StorageFull
+from app.adapters.storage import LocalStorage, StorageFull, storage
 from app.db import db
 from app.lib.text import file_size
 from app.videos import events, queries, service_uploads
 from app.videos.models import Upload, Video
-from tests.videos.browsing import post, post_video
+from tests.videos.browsing import post, post_video, token
 from tests.videos.media_files import make_media
+from tests.videos.talks import make_video
 
 
 @pytest.fixture
@@ -39,8 +45,6 @@ def left_behind(app):
 
 @pytest.fixture(autouse=True)
 def empty_store(app):
-    import shutil
-
     for folder in (app.extensions["throughline.storage"].root, service_uploads.folder()):
         shutil.rmtree(folder)
         folder.mkdir()
@@ -173,6 +177,46 @@ def test_a_disk_that_fills_up_while_storing_leaves_nothing(alice, left_behind, t
     answer = post_video(alice, talk)
     assert answer.status_code == 507
     assert left_behind() == (0, 0, [], [])
+
+
+def full(*_args, **_kwargs):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [(tempfile, "mkdtemp"), (Path, "touch"), (tempfile, "TemporaryDirectory"), (FormDataParser, "parse")],
+)
+def test_a_disk_that_fills_up_at_any_write_is_said_and_leaves_nothing(  # noqa: PLR0917
+    alice, left_behind, talk, monkeypatch, where, what
+):
+    token(alice)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, what, full)
+        answer = post_video(alice, talk)
+    assert (answer.status_code, answer.json["error"]) == (507, "storage_full")
+    assert left_behind() == (0, 0, [], [])
+
+
+def test_a_disk_that_fills_up_while_captions_come_as_text_is_said(alice, talk, monkeypatch):
+    upload = service_uploads.create(alice.user.id, len(talk), "talk.mp4")
+    service_uploads.path_of(upload).write_bytes(talk)
+    token(alice)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
+    answer = post(alice, "/api/videos", json={"upload_id": str(upload.id), "captions": "WEBVTT"})
+    assert (answer.status_code, answer.json["error"]) == (507, "storage_full")
+
+
+@pytest.mark.parametrize("path", ["/api/video/upload", "/videos/samples"])
+def test_a_disk_that_fills_up_while_copying_leaves_no_upload(alice, tmp_path, monkeypatch, path):
+    video = make_video(alice.user, tmp_path, sample="")
+    lying = video.storage_key.replace("source", "another")
+    storage().put_path(lying, tmp_path / "empty.mp4")
+    token(alice)
+    monkeypatch.setattr(shutil, "copyfile", full)
+    assert post(alice, path, json={"storagePath": lying}).status_code == 507
+    assert db.session.scalars(sa.select(Upload)).all() == []
+    assert list(service_uploads.folder().iterdir()) == []
 
 
 def test_a_commit_that_fails_takes_the_files_back(alice, app, talk, monkeypatch, left_behind):
