@@ -173,7 +173,7 @@ def _reprocess(ctx: Context, step: Step, owner_id: UUID, video_id: UUID, *, is_f
             return "kept"
         made = step.run("chunk", embedding.cut_chunks, owner_id, video_id, ctx.run_id, has_status=False)
         _embed(ctx, step, made["batches"], owner_id, tell=False)
-        step.run("serve", embedding.publish, owner_id, video_id, made)
+        step.run("serve", embedding.publish, owner_id, video_id, made, has_status=False)
     except StepError as error:
         step.run("drop-chunks", embedding.drop_unserved, video_id, ctx.run_id)
         return error.message

@@ -52,8 +52,14 @@ def cut_chunks(owner_id: UUID, video_id: UUID, run_id: UUID, *, has_status: bool
 
 
 def embed_batch(owner_id: UUID, batch: list[str], run_id: UUID, step: str) -> int:
-    """Embed one batch: one paid call, metered; store its vectors with the memo. Return the tokens."""
+    """Embed one batch: one paid call, metered; store its vectors with the memo. Return the tokens.
+
+    Raises:
+        Busy: a chunk is gone: another set was made meanwhile.
+    """
     texts = queries.list_texts([UUID(each) for each in batch])
+    if len(texts) != len(batch):
+        raise service_transcript.Replaced  # another set was served meanwhile, and this one went with the old
     embedded = embed(owner_id, [text for _, text in texts], run_id=run_id, step=step)
     service_transcript.store_vectors(
         {chunk_id: list(vector) for (chunk_id, _), vector in zip(texts, embedded.vectors, strict=True)}
@@ -83,10 +89,16 @@ def embed(owner_id: UUID, texts: list[str], *, run_id: UUID | None = None, step:
     return embedded
 
 
-def publish(owner_id: UUID, video_id: UUID, made: Json) -> int:
-    """Serve the finished chunks in place of the old ones; return how many."""
+def publish(owner_id: UUID, video_id: UUID, made: Json, *, has_status: bool = True) -> int:
+    """Serve the finished chunks in place of the old ones; return how many.
+
+    Without `has_status` (see `cut_chunks`) it leaves alone what the run that has it is making at the same time.
+    """
     video = statuses.get_video(owner_id, video_id, locked=True)
-    return service_transcript.serve_chunks(video, UUID(made["transcript_id"]), UUID(made["set_id"]))
+    count = sum(map(len, made["batches"]))
+    return service_transcript.serve_chunks(
+        video, UUID(made["transcript_id"]), UUID(made["set_id"]), count, spare_unserved=not has_status
+    )
 
 
 def complete(owner_id: UUID, video_id: UUID, run_id: UUID, made: Json | None, *, wants_notice: bool) -> int:

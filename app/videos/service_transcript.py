@@ -19,6 +19,13 @@ from app.videos.cues import Cue
 from app.videos.models import Chunk, Segment, Transcript, Video
 
 
+class Replaced(statuses.Busy):
+    """What a run is at work on was made anew by another one."""
+
+    def __init__(self) -> None:
+        super().__init__("The transcript has changed meanwhile. Its newest version is being prepared on its own.")
+
+
 def save_transcript(
     owner_id: UUID, video_id: UUID, run_id: UUID, cues: Sequence[Cue], *, source: str, model: str = ""
 ) -> UUID:
@@ -97,21 +104,31 @@ def store_vectors(vectors: dict[UUID, list[float]]) -> None:
         db.session.execute(sa.update(Chunk).where(Chunk.id == chunk_id).values(embedding=vector))
 
 
-def serve_chunks(video: Video, transcript_id: UUID, run_id: UUID) -> int:
+def serve_chunks(video: Video, transcript_id: UUID, run_id: UUID, count: int, *, spare_unserved: bool = False) -> int:
     """Swap a finished set in: its chunks are served and all others of the video go, in one transaction.
+
+    Args:
+        video: which, locked.
+        transcript_id: what was cut.
+        run_id: the set.
+        count: how many chunks the set was cut into.
+        spare_unserved: leave the sets that are still being made, or that a retry will go on with.
 
     Returns:
         How many chunks are served now.
 
     Raises:
-        Busy: a chunk has no vector yet, or the video shows another transcript by now.
+        Busy: a chunk has no vector yet or is gone, or the video shows another transcript by now.
     """
-    lacking = db.session.scalar(
-        sa.select(sa.func.count()).where(Chunk.run_id == run_id, Chunk.video_id == video.id, Chunk.embedding.is_(None))
+    ready = db.session.scalar(
+        sa.select(sa.func.count()).where(
+            Chunk.run_id == run_id, Chunk.video_id == video.id, Chunk.embedding.is_not(None)
+        )
     )
-    if lacking or video.transcript_id != transcript_id:
-        raise statuses.Busy("The transcript has changed meanwhile. Its newest version is being prepared on its own.")
-    db.session.execute(sa.delete(Chunk).where(Chunk.video_id == video.id, Chunk.run_id != run_id))
+    if ready != count or video.transcript_id != transcript_id:
+        raise Replaced
+    others = sa.delete(Chunk).where(Chunk.video_id == video.id, Chunk.run_id != run_id)
+    db.session.execute(others.where(Chunk.is_served) if spare_unserved else others)
     served = db.session.execute(
         sa.update(Chunk).where(Chunk.video_id == video.id, Chunk.run_id == run_id).values(is_served=True)
     )

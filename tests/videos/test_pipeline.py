@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
+
 from app import engine
 from app.adapters import llm
 from app.adapters.storage import storage
 from app.db import db
 from app.engine import testing
 from app.errors import Permanent
-from app.videos import events, service_search, service_transcript
+from app.lib.ids import new_id
+from app.videos import embedding, events, service, service_search, service_transcript, statuses
 from app.videos import queries_transcript as queries
 from app.videos.models import Transcript
 from tests.videos.talks import (
@@ -138,6 +141,39 @@ def test_reprocessing_twice_changes_nothing_and_one_bad_video_stops_no_other(ali
     testing.drain(advance=True)
     assert len(models[1].calls) == before + 4
     assert [chunk.model for chunk in queries.list_chunks(again(foreign))] == ["fake-embed"]
+
+
+def test_a_set_that_another_one_has_replaced_meanwhile_is_not_served_for_it(alice, models, tmp_path):
+    video = make_video(alice.user, tmp_path, sample="")
+    give_transcript(video, "the moon pulls on everything on earth", model="fake-embed")
+    about = (alice.user.id, video.id)
+    late, newest = (embedding.cut_chunks(*about, new_id(), has_status=False) for _ in range(2))
+    db.session.commit()
+    for made in (late, newest):
+        embedding.embed_batch(alice.user.id, made["batches"][0], video.id, "batch")
+        db.session.commit()
+    embedding.publish(*about, newest)
+    db.session.commit()
+    with pytest.raises(statuses.Busy):
+        embedding.embed_batch(alice.user.id, late["batches"][0], video.id, "batch")
+    with pytest.raises(statuses.Busy):
+        embedding.publish(*about, late)
+    db.session.rollback()
+    assert [str(chunk.id) for chunk in queries.list_chunks(again(video))] == newest["batches"][0]
+
+
+def test_a_retry_goes_on_although_the_video_was_reprocessed_in_between(alice, models, mails, tmp_path):
+    models[1].script = [Permanent("No.")]
+    video = make_video(alice.user, tmp_path, captions=SRT)
+    say_uploaded(video)
+    testing.drain(advance=True)
+    service_transcript.request_reprocess(alice.user.id)
+    testing.drain(advance=True)
+    assert len(queries.list_chunks(again(video))) == 1
+    service.retry(again(video))
+    testing.drain(advance=True)
+    assert again(video).status == "completed"
+    assert len(queries.list_chunks(again(video))) == 1
 
 
 def test_words_over_silence_and_repeats_are_flagged(alice, models, mails, tmp_path):
