@@ -18,6 +18,7 @@ from app.sandbox.recognition import Recognition
 
 MODELS = (*transcription.TIMED, *transcription.TEXT_ONLY, *embeddings.MODELS)
 SLOW_SECONDS = 30.0
+UNREADABLE = "We could not parse the JSON body of your request."
 
 
 def create_sandbox(*, processes: int | None = None, slow_seconds: float = SLOW_SECONDS) -> Flask:
@@ -67,7 +68,7 @@ class _Sandbox:
             return self._finish(call, self._embed)
 
     def _embed(self, call: Call) -> Response:
-        asked = embeddings.parse(request.get_json(force=True))
+        asked = embeddings.parse(_json())
         call.model = asked.model
         call.content_hash = hashlib.sha256(json.dumps(asked.texts).encode()).hexdigest()
         self._strike(call)
@@ -93,6 +94,15 @@ class _Sandbox:
         if request.method == "DELETE":
             self.log.reset()
         return jsonify(self.log.summary())
+
+
+def _json() -> Any:
+    try:
+        found = request.get_json(force=True)
+        json.dumps(found, ensure_ascii=False).encode()  # half a character is no text, as in the real service
+    except (RecursionError, UnicodeEncodeError):
+        raise ApiError(400, UNREADABLE) from None
+    return found
 
 
 def _check_key() -> None:
@@ -135,7 +145,7 @@ def _on_api_error(error: ApiError) -> Response:
 def _on_http_error(error: HTTPException) -> Response:
     code = error.code or 500
     sentences = {
-        400: "We could not parse the JSON body of your request.",
+        400: UNREADABLE,
         404: f"Invalid URL ({request.method} {request.path})",
         405: f"Not allowed to {request.method} on {request.path}.",
         413: f"Maximum content size limit ({transcription.MAX_BYTES}) exceeded.",

@@ -101,6 +101,10 @@ def test_addresses_and_bodies_that_are_unknown_get_errors_of_the_same_shape(sand
         httpx2.get(f"{sandbox.url}/v1/embeddings", headers=headers),
         httpx2.post(f"{sandbox.url}/v1/embeddings", headers=headers, content=b"{"),
         httpx2.post(f"{sandbox.url}/v1/embeddings", headers=headers, json=[1]),
+        httpx2.post(f"{sandbox.url}/v1/embeddings", headers=headers, content=b"[" * 100_000),
+        httpx2.post(
+            f"{sandbox.url}/v1/embeddings", headers=headers, content=b'{"model": "sandbox-embed", "input": "\\ud800"}'
+        ),
         httpx2.post(f"{sandbox.url}/v1/audio/transcriptions", headers=headers),
     ):
         assert 400 <= answer.status_code < 500
