@@ -14,7 +14,7 @@ from uuid import UUID
 from app import engine
 from app.accounts import service as accounts
 from app.adapters import alignment, llm
-from app.adapters.media import media
+from app.adapters.media import Subtitles, Unusable, media
 from app.adapters.storage import storage
 from app.errors import Permanent
 from app.lib.words import Word
@@ -73,20 +73,17 @@ def save_captions(owner_id: UUID, video_id: UUID, run_id: UUID) -> str:
 
 
 def save_text_track(owner_id: UUID, video_id: UUID, run_id: UUID) -> str | None:
-    """Save a text track inside the file as the transcript; return its id, or None when there is none with cues."""
+    """Save a text track inside the file as the transcript; return its id, or None when there is none with text."""
     video = statuses.get_video(owner_id, video_id)
     language = video.language
     with storage().get_path(video.storage_key) as path:
-        tracks = [track for track in media().subtitles(path) if track.cues]
-    if not tracks:
-        return None
-    tracks.sort(key=lambda track: not _is_same_language(track.language, language))
-    found = [
-        Caption(0, start, end, captions.plain(text), None)
-        for start, end, text in tracks[0].cues[: captions.MAX_CUES]
-        if end >= start >= 0
-    ]
-    return _save_captions(owner_id, video_id, run_id, [each for each in found if each.text])
+        try:
+            tracks = media().subtitles(path)
+        except Unusable:
+            return None  # the sound may be fine, and that is what counts
+    ordered = sorted(tracks, key=lambda track: not _is_same_language(track.language, language))
+    found = next(filter(None, map(_captions_of, ordered)), None)
+    return _save_captions(owner_id, video_id, run_id, found) if found else None
 
 
 def refuse_unknown_language(owner_id: UUID, video_id: UUID) -> None:
@@ -234,6 +231,15 @@ def _save_captions(owner_id: UUID, video_id: UUID, run_id: UUID, found: list[Cap
     return str(
         service_transcript.save_transcript(owner_id, video_id, run_id, captions.to_cues(found), source="captions")
     )
+
+
+def _captions_of(track: Subtitles) -> list[Caption]:
+    found = [
+        Caption(0, start, end, captions.plain(text), None)
+        for start, end, text in track.cues[: captions.MAX_CUES]
+        if end >= start >= 0
+    ]
+    return [each for each in found if each.text]
 
 
 def _is_same_language(track: str, video: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from app import engine
 from app.adapters import llm
+from app.adapters.media import Subtitles, Unusable
 from app.adapters.storage import storage
 from app.db import db
 from app.engine import testing
@@ -16,6 +17,7 @@ from app.lib.ids import new_id
 from app.videos import embedding, events, service, service_search, service_transcript, statuses
 from app.videos import queries_transcript as queries
 from app.videos.models import Transcript
+from tests.videos.remembered_media import RememberedMedia
 from tests.videos.talks import (
     SRT,
     TEXT_ONLY,
@@ -63,6 +65,42 @@ def test_captions_are_left_aside_when_asked(alice, models, mails, tmp_path):
     say_uploaded(video, ignore_captions=True)
     testing.drain()
     assert len(models[0].calls) == 1
+    assert db.session.get(Transcript, again(video).transcript_id).source == "model"
+
+
+def track(language, text):
+    return Subtitles(index=2, language=language, codec="mov_text", cues=((0.0, 2.0, text),))
+
+
+def test_a_text_track_in_the_file_costs_nothing_and_the_one_in_its_language_is_taken(
+    alice, models, mails, monkeypatch, tmp_path
+):
+    tracks = [track("fra", "Bonjour"), track("eng", "<i>Good morning</i>")]
+    monkeypatch.setattr(RememberedMedia, "subtitles", lambda *_: tracks)
+    video = make_video(alice.user, tmp_path)
+    say_uploaded(video)
+    testing.drain()
+    assert again(video).status == "completed"
+    assert models[0].calls == []
+    transcript = db.session.get(Transcript, again(video).transcript_id)
+    assert transcript.source == "captions"
+    assert [(line.start_seconds, line.text) for line in queries.list_lines(transcript.id)] == [(0.0, "Good morning")]
+
+
+@pytest.mark.parametrize("tracks", [Unusable("damaged"), [track("eng", "&nbsp;")], []])
+def test_a_text_track_that_says_nothing_or_cannot_be_read_leaves_the_sound(  # noqa: PLR0917
+    alice, models, mails, monkeypatch, tmp_path, tracks
+):
+    def read(*_):
+        if isinstance(tracks, Unusable):
+            raise tracks
+        return tracks
+
+    monkeypatch.setattr(RememberedMedia, "subtitles", read)
+    video = make_video(alice.user, tmp_path)
+    say_uploaded(video)
+    testing.drain()
+    assert again(video).status == "completed"
     assert db.session.get(Transcript, again(video).transcript_id).source == "model"
 
 
