@@ -53,12 +53,14 @@ def is_final(video: Video) -> bool:
 
 
 def _add_runs(found: dict[str, Any], runs: list[RunView]) -> None:
-    newest = next((run for run in runs if run.workflow in SHARES), None)
-    if newest is None:
+    ours = [run for run in runs if run.workflow in SHARES]
+    if not ours:
         return
+    newest = ours[0]
     low, high = SHARES[newest.workflow]
-    for run in reversed([each for each in runs if each.workflow in SHARES]):  # the transcription comes first
-        found["completed_steps"] += (run.progress or {}).get("completed_steps", [])
+    if newest.workflow != "transcribe-video":  # the transcription came first; older tries of either do not count
+        found["completed_steps"] += _completed(next((run for run in ours if run.workflow == "transcribe-video"), None))
+    found["completed_steps"] += _completed(newest)
     known = newest.progress or {}
     percent = known.get("percent")
     found |= {
@@ -71,3 +73,8 @@ def _add_runs(found: dict[str, Any], runs: list[RunView]) -> None:
     }
     if newest.status == "queued" and newest.held_by:
         found["message"] = "Waiting for your other videos"
+
+
+def _completed(run: RunView | None) -> list[str]:
+    done: list[str] = ((run and run.progress) or {}).get("completed_steps", [])
+    return done

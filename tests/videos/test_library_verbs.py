@@ -40,6 +40,18 @@ def test_a_retry_through_the_api_goes_on_at_the_failed_piece(alice, models, tmp_
     assert text.index("The sea rises.") < text.index("It falls.")
 
 
+def test_the_progress_of_a_retry_counts_no_step_of_the_try_before(alice, models, tmp_path):
+    models[0].script = [Transient("Slow down.", retry_after=60)] * 2
+    video = make_video(alice.user, tmp_path)
+    say_uploaded(video)
+    testing.drain()
+    post(alice, f"/api/videos/{video.id}/cancel")
+    post(alice, f"/api/videos/{video.id}/retry")
+    testing.drain()
+    found = alice.get(f"/api/videos/{video.id}").json["progress"]
+    assert (found["current_step"], found["completed_steps"]) == ("transcribe", ["prepare", "extract-audio"])
+
+
 def test_a_retry_through_the_api_goes_on_at_the_failed_embedding(alice, models, tmp_path):
     models[1].script = [Permanent("The key was refused.")]
     video = finished(alice, tmp_path)
