@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 LONGEST_NAME = 200
 LONGEST_TITLE = 300
+JOINERS = "\u200c\u200d"  # spelling in Persian and the scripts of India, and what makes one emoji of several
+KEPT = "\t\r\n" + JOINERS
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ def clean(text: str, most: int) -> str:
     """Return one line of text without control and direction-changing characters, at most `most` long."""
     normal = unicodedata.normalize("NFC", text[: most * 4])
     kept = "".join(" " if character in "\t\r\n" else character for character in normal if is_shown(character))
-    return " ".join(kept.split())[:most].strip()
+    line = " ".join(kept.split())[:most].strip()
+    return line if line.strip(JOINERS) else ""
 
 
 def clean_filename(name: str | None) -> str:
@@ -41,4 +44,9 @@ def title_of(filename: str) -> str:
 
 def is_shown(character: str) -> bool:
     """Tell whether a character may stand in what people see: no controls, no direction changes."""
-    return character in "\t\r\n" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+    if character in KEPT:
+        return True
+    category = unicodedata.category(character)
+    if category == "Cn":  # emoji that are younger than our tables, but never what stays unassigned for ever
+        return not ("\ufdd0" <= character <= "\ufdef" or ord(character) & 0xFFFE == 0xFFFE)  # noqa: PLR2004
+    return category not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")

@@ -103,6 +103,28 @@ def test_a_video_is_changed(alice, made):
 
 
 @pytest.mark.parametrize(
+    ("title", "kept"),
+    [
+        ("👩\u200d🔬 \U0001fae8 \U0001fadf", "👩\u200d🔬 \U0001fae8 \U0001fadf"),  # joined, and newer than our Unicode
+        ("क्\u200dष خب\u200cرم", "क्\u200dष خب\u200cرم"),  # in Hindi and Persian the joiners are spelling
+        ("שלום \u202eמה\u2066 נשמע\u200f", "שלום מה נשמע"),
+        ("a\u0000b\ufffe\ue000\U0010ffff\U000e0061", "ab"),
+    ],
+)
+def test_titles_in_any_script_are_kept_and_nothing_turns_the_line_round(alice, made, title, kept):
+    path = f"/api/videos/{made['id']}"
+    assert alice.patch(path, json={"title": title, "description": title}, headers=headers(alice)).status_code == 200
+    shown = alice.get(path).json
+    assert (shown["title"], shown["description"]) == (kept, kept)
+
+
+@pytest.mark.parametrize("title", ["\u202e", "\u0000", "\u200d\u200c", " \n"])
+def test_a_title_of_which_nothing_can_be_seen_is_refused(alice, made, title):
+    answer = alice.patch(f"/api/videos/{made['id']}", json={"title": title}, headers=headers(alice))
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         None,
