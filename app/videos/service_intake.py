@@ -12,7 +12,7 @@ from app import engine, live, log
 from app.adapters.media import Probe, Unusable, media
 from app.adapters.storage import storage, telling_when_full
 from app.db import db, on_rollback, separately
-from app.errors import Conflict
+from app.errors import Conflict, NotFound
 from app.lib.ids import new_id
 from app.lib.text import duration
 from app.videos import captions, events, links, queries, service_uploads
@@ -84,10 +84,13 @@ def accept_upload(upload: Upload, details: Details, captions_path: Path | None =
 
     Raises:
         Conflict: bytes are missing, or it is being made right now.
+        NotFound: its video was deleted.
         Unusable, AlreadyThere, StorageFull, Malformed: as `accept_file`.
     """
     if upload.video_id and (made := queries.find(upload.video_id)):
         return made
+    if service_uploads.has_become_a_video(upload):
+        raise NotFound("The video of this upload was deleted. Upload the file again.")
     if not service_uploads.is_complete(upload):
         raise Conflict("This upload is not finished. Send the missing bytes first.")
     with service_uploads.locked(upload):

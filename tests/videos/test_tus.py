@@ -335,6 +335,14 @@ def test_a_finished_upload_becomes_a_video_once(alice, finished):
     assert queries.list_uploads(alice.user.id) == []
 
 
+def test_an_upload_whose_video_was_deleted_says_so(alice, finished):
+    made = post(alice, "/api/videos", json={"upload_id": finished}).json
+    alice.delete(f"/api/videos/{made['id']}", headers=headers(alice))
+    answer = post(alice, "/api/videos", json={"upload_id": finished})
+    assert answer.status_code == 404
+    assert "deleted" in answer.json["message"]
+
+
 def test_captions_may_come_as_text(alice, finished):
     srt = "1\n00:00:00,000 --> 00:00:02,000\nHello\n"
     answer = post(alice, "/api/videos", json={"upload_id": finished, "captions": srt})
