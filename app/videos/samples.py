@@ -15,6 +15,7 @@ from app.errors import AppError, NotFound
 from app.videos import service_intake, service_uploads
 from app.videos.details import Details
 
+PATIENCE_SECONDS = 60.0
 FOLDER = Path(__file__).resolve().parents[2] / "samples"
 
 
@@ -31,11 +32,14 @@ def add_to_library(owner_id: UUID) -> int:
     Raises:
         NotFound: this installation has none.
         TooLarge, TooMany, StorageFull: as for any upload.
+        Locked: another request has been adding them for a minute.
     """
     if not are_there():
         raise NotFound("This installation has no sample talks. Upload a file of your own.")
     index: list[dict[str, Any]] = json.loads((FOLDER / "index.json").read_text(encoding="utf-8"))
-    return sum(_add(owner_id, sample) for sample in index)
+    # A second click comes while the first is at work: it waits, and then finds the talks there.
+    with service_uploads.locked_file(service_uploads.folder() / f"samples-{owner_id}", PATIENCE_SECONDS):
+        return sum(_add(owner_id, sample) for sample in index)
 
 
 def _add(owner_id: UUID, sample: dict[str, Any]) -> bool:

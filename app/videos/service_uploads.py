@@ -254,14 +254,21 @@ def locked(upload: Upload, patience: float = 0.0) -> Iterator[IO[bytes]]:
     Raises:
         Locked: somebody else has it open, and still had after `patience` seconds.
     """
+    with locked_file(path_of(upload), patience) as file:
+        if os.fstat(file.fileno()).st_nlink == 0:
+            raise Locked  # whoever had it has discarded it
+        yield file
+
+
+@contextmanager
+def locked_file(path: Path, patience: float) -> Iterator[IO[bytes]]:
+    """Do the same with any file of this folder, which is made when it is not there."""
     give_up_at = monotonic() + patience
-    with path_of(upload).open("a+b", buffering=0) as file:
-        while not _took(file):
+    with path.open("a+b", buffering=0) as file:
+        while not _took(file):  # a lock that waits by itself would stop every other request of this process
             if monotonic() >= give_up_at:
                 raise Locked
             sleep(LOOK_AGAIN_SECONDS)
-        if os.fstat(file.fileno()).st_nlink == 0:
-            raise Locked  # whoever had it has discarded it
         yield file
 
 

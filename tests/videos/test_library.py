@@ -1,5 +1,7 @@
 """The library page: empty with samples, cards with their state, filters, and nothing that is not escaped."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import sqlalchemy as sa
 
@@ -7,7 +9,7 @@ from app.adapters.storage import LocalStorage, StorageFull
 from app.db import db
 from app.videos import queries, routes_library, service
 from app.videos.models import Video
-from tests.videos.browsing import headers, post, post_video
+from tests.videos.browsing import headers, post, post_video, token
 from tests.videos.media_files import make_media
 from tests.videos.talks import make_video
 
@@ -33,6 +35,20 @@ def test_the_button_adds_three_talks_once(alice, charlie):
     post(alice, "/videos/samples")
     assert len(queries.list_library(alice.user.id, queries.LibraryFilter()).items) == 3
     assert "No videos yet" in charlie.get("/videos").text
+
+
+def test_a_double_click_adds_them_once(app, alice):
+    token(alice)
+
+    def click():
+        with app.app_context():
+            browser = app.test_client()
+            browser._cookies = dict(alice._cookies)
+            return browser.post("/videos/samples", headers={"X-CSRFToken": alice.form_token}).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [each.result() for each in [pool.submit(click) for _ in range(2)]] == [303, 303]
+    assert len(queries.list_library(alice.user.id, queries.LibraryFilter()).items) == 3
 
 
 def test_samples_that_cannot_be_stored_leave_no_upload_under_way(alice, monkeypatch):
