@@ -71,10 +71,10 @@ def reprocess(video: Video) -> None:
     Raises:
         Conflict: there is no transcript yet, or work on the video is under way.
     """
-    if video.status not in FINAL:
-        raise Conflict("Work on this video is under way. Wait for it, or cancel it first.")
-    if not video.transcript_id:
+    if video.status in FINAL and not video.transcript_id:
         raise Conflict("There is no transcript yet, so there is nothing to index. Retry the video first.")
+    if not _change_status(video, FINAL, "pending"):
+        raise Conflict("Work on this video is under way. Wait for it, or cancel it first.")
     _request_chunks(video)
 
 

@@ -78,6 +78,20 @@ def test_reprocess_through_the_api_serves_the_old_index_until_the_new_one_is_com
     assert len(mails.sent) == mails_before  # nobody is told of what they asked for themselves
 
 
+def test_reprocess_is_seen_at_once_can_be_cancelled_and_is_done_once(alice, models, tmp_path):
+    video = finished(alice, tmp_path, captions=SRT)
+    verb = f"/api/videos/{video.id}"
+    assert post(alice, f"{verb}/reprocess").json["status"] == "pending"
+    assert post(alice, f"{verb}/reprocess").status_code == 409
+    assert post(alice, f"{verb}/cancel").json["status"] == "cancelled"
+    testing.drain(advance=True)
+    assert again(video).status == "cancelled"
+    assert post(alice, f"{verb}/reprocess").status_code == 200
+    testing.drain(advance=True)
+    assert again(video).status == "completed"
+    assert len(models[1].calls) == 2
+
+
 def test_transcribe_again_listens_although_there_are_captions(alice, models, tmp_path):
     video = finished(alice, tmp_path, captions=SRT)
     assert models[0].calls == []
