@@ -144,11 +144,12 @@ def transcribe_piece(owner_id: UUID, video_id: UUID, run_id: UUID, piece: Json, 
         run_id=run_id,
         step=piece["key"],
     )
-    offset = piece["start"]
+    # Models put words beyond the end of what they were sent; there they would push the next piece's words away.
+    start, end = piece["start"], piece["end"]
     return {
         "text": answer.text,
         "words": [
-            [word.text, round(word.start + offset, 3), round(word.end + offset, 3), word.confidence]
+            [word.text, round(min(word.start + start, end), 3), round(min(word.end + start, end), 3), word.confidence]
             for word in answer.words
         ],
     }

@@ -14,7 +14,7 @@ from app.db import db
 from app.engine import testing
 from app.errors import Permanent
 from app.lib.ids import new_id
-from app.videos import embedding, events, service, service_search, service_transcript, statuses
+from app.videos import embedding, events, service, service_search, service_transcript, statuses, transcribing
 from app.videos import queries_transcript as queries
 from app.videos.models import Transcript
 from tests.videos.remembered_media import RememberedMedia
@@ -119,6 +119,14 @@ def test_a_text_only_model_is_asked_in_short_pieces_with_the_tail_before(alice, 
     assert words[0].start < 3
     assert all(one.start <= two.start for one, two in pairwise(words))
     assert all(0 <= word.start <= word.end <= 76 for word in words)
+
+
+def test_words_that_a_model_puts_beyond_its_piece_do_not_reach_into_the_next(alice, models, tmp_path):
+    video = make_video(alice.user, tmp_path, sample="")
+    models[0].otherwise = heard("one two three four", seconds=40)
+    piece = {"key": video.storage_key, "start": 100.0, "end": 120.0, "speech": []}
+    found = transcribing.transcribe_piece(alice.user.id, video.id, new_id(), piece, "")
+    assert [word[1:3] for word in found["words"]] == [[100, 109], [110, 119], [120, 120], [120, 120]]
 
 
 def test_the_same_request_starts_one_run(alice, models, mails, tmp_path):
