@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from flask import Blueprint, Response, request
@@ -43,7 +45,7 @@ def read_transcript(video_id: UUID, form: str) -> Response:
     if form == "json":
         answer.content_type = "application/json"
     if request.args.get("download"):
-        answer.headers.set("Content-Disposition", "attachment", filename=f"{_filename(video.title)}.{form}")
+        answer.headers.set("Content-Disposition", "attachment", **_names(_filename(video.title), form))
     answer.headers["Cache-Control"] = "private, no-cache"
     return answer
 
@@ -127,3 +129,10 @@ def _count() -> int:
 def _filename(title: str) -> str:
     kept = "".join(letter if letter.isalnum() or letter in " -_." else " " for letter in title)
     return " ".join(kept.split())[:80] or "transcript"
+
+
+def _names(name: str, form: str) -> dict[str, str]:
+    """Return a file's name as headers can carry it: in ASCII, and in full for who understands it (RFC 6266, 4.3)."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    names = {"filename": f"{' '.join(plain.split()) or 'transcript'}.{form}"}
+    return names if plain == name else names | {"filename*": f"UTF-8''{quote(f'{name}.{form}', safe='')}"}

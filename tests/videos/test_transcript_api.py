@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from werkzeug.http import parse_options_header
 
 from app.accounts import service as accounts
 from app.adapters import llm
@@ -43,6 +44,24 @@ def test_captions_are_valid_and_within_their_limits(alice, video, form):
 def test_a_download_has_a_safe_name(alice, video):
     answer = alice.get(f"/api/videos/{video.id}/transcript.txt?download=1")
     assert answer.headers["Content-Disposition"] == 'attachment; filename="Rings and things.txt"'
+
+
+@pytest.mark.parametrize(
+    ("title", "plain", "name"),
+    [
+        ("Прилив und Ebbe 潮汐", "und Ebbe.txt", "Прилив und Ebbe 潮汐.txt"),
+        ("潮汐", "transcript.txt", "潮汐.txt"),
+        ("Café", "Cafe.txt", "Café.txt"),
+    ],
+)
+def test_a_download_is_named_in_any_script_with_a_header_that_servers_can_send(alice, video, title, plain, name):
+    video.title = title
+    db.session.commit()
+    header = alice.get(f"/api/videos/{video.id}/transcript.txt?download=1").headers["Content-Disposition"]
+    assert header.isascii()
+    kind, given = parse_options_header(header)
+    assert (kind, given["filename"]) == ("attachment", name)
+    assert f'filename="{plain}"' in header or f"filename={plain}" in header
 
 
 def test_an_unknown_format_is_404_in_json(alice, video):
