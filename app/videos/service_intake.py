@@ -94,6 +94,8 @@ def accept_upload(upload: Upload, details: Details, captions_path: Path | None =
     if not service_uploads.is_complete(upload):
         raise Conflict("This upload is not finished. Send the missing bytes first.")
     with service_uploads.locked(upload):
+        if not service_uploads.is_complete(upload):  # the request before this one has moved the bytes meanwhile
+            raise Conflict("A video is being made of this upload right now. Look for it in your library.")
         video_id = new_id()
         with separately() as session:
             session.execute(sa.update(Upload).where(Upload.id == upload.id).values(video_id=video_id))

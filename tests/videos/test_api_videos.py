@@ -7,7 +7,7 @@ import pytest
 from app import engine
 from app.accounts import service as accounts
 from app.db import db
-from app.videos import links, queries
+from app.videos import links, queries, service_uploads
 from tests.videos.browsing import headers, post, post_video
 from tests.videos.media_files import make_media
 
@@ -38,6 +38,20 @@ def test_a_key_needs_no_form_token_however_its_scheme_is_written(alice, client, 
     answer = client.post("/api/videos", data={"file": (io.BytesIO(data), "talk.mp4")}, headers=bearer)
     assert answer.status_code == 201
     assert client.post("/uploads/", headers=bearer | {"Upload-Length": "5"}).status_code == 201
+
+
+def test_a_second_finish_that_comes_as_the_first_ends_takes_nothing_from_it(alice, data, monkeypatch):
+    upload = service_uploads.create(alice.user.id, len(data), "talk.mp4")
+    service_uploads.path_of(upload).write_bytes(data)
+    before = service_uploads.locked
+
+    def late(upload, *patience):
+        service_uploads.path_of(upload).unlink()  # as the first does, before it lets go and commits
+        return before(upload, *patience)
+
+    monkeypatch.setattr(service_uploads, "locked", late)
+    assert post(alice, "/api/videos", json={"upload_id": str(upload.id)}).status_code == 409
+    assert queries.get_upload_for(alice.user, upload.id).video_id is None
 
 
 def test_one_video_is_described(alice, made):
