@@ -26,6 +26,7 @@ from app.lib.clock import now
 logger = log.get(__name__)
 
 KEPT_FOR = timedelta(days=1)
+FORMAT = b"2"  # another one after each change of what is kept
 
 
 class CachedAnswer(Base):
@@ -45,7 +46,7 @@ class CachedAnswer(Base):
 
 def hash_of(request: Mapping[str, Any], content: bytes = b"") -> str:
     """Return the SHA-256 (hexadecimal) of a request's fields and its file."""
-    digest = hashlib.sha256(json.dumps(request, sort_keys=True, ensure_ascii=True).encode())
+    digest = hashlib.sha256(FORMAT + json.dumps(request, sort_keys=True, ensure_ascii=True).encode())
     digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
 
@@ -62,6 +63,14 @@ def find(owner_id: UUID | None, request_hash: str) -> Any | None:
     with separately() as session:
         found = session.scalar(statement)
     return None if found is None else json.loads(zlib.decompress(found))
+
+
+def billed(kept: Mapping[str, Any], paid_as: str) -> float:
+    """Return what the call `paid_as` has to pay for a kept answer: what it did pay for it, or nothing.
+
+    A process may have died between the answer and its metering; whoever meters counts one call once.
+    """
+    return float(kept["billed"]) if paid_as and kept["paid_as"] == paid_as else 0.0
 
 
 def keep(owner_id: UUID | None, request_hash: str, answer: Any) -> None:

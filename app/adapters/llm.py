@@ -32,7 +32,8 @@ SANDBOX_NOTE = (
 class Transcription:
     """What was said. `words` is empty when the model gives text only.
 
-    `seconds_billed` is 0 when the answer came from the cache: nothing was paid for it.
+    `seconds_billed` is 0 when the answer came from the cache: nothing was paid for it. Only of the very call that paid
+    for it (the same `paid_as`) it is what was paid, since that may not have been metered.
     """
 
     text: str
@@ -43,7 +44,7 @@ class Transcription:
 
 @dataclass(frozen=True)
 class Embedded:
-    """One vector of DIMENSIONS floats for each text, in order; `tokens` billed (0 when it came from the cache)."""
+    """One vector of DIMENSIONS floats for each text, in order; `tokens` billed, as `Transcription.seconds_billed`."""
 
     vectors: tuple[tuple[float, ...], ...]
     tokens: int
@@ -82,6 +83,7 @@ class Transcriber(Protocol):
         prompt: str = "",
         vocabulary: str = "",
         owner_id: UUID | None = None,
+        paid_as: str = "",
     ) -> Transcription:
         """Transcribe one file.
 
@@ -91,6 +93,7 @@ class Transcriber(Protocol):
             prompt: what was said just before, so that names and style go on.
             vocabulary: names and terms, separated by commas.
             owner_id: whose call it is: an identical call of the same person is answered from the cache.
+            paid_as: what names the call where it is metered (a run's step), the same on every try.
 
         Raises:
             Transient: it may work later; `retry_after` (seconds) when the provider or the limiter said so.
@@ -105,8 +108,21 @@ class Embedder(Protocol):
     def model(self) -> str:
         """Return the model's name; vectors of different models must not be compared."""
 
-    def embed(self, texts: Sequence[str], *, owner_id: UUID | None = None) -> Embedded:
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        owner_id: UUID | None = None,
+        paid_as: str = "",
+        patience_seconds: float | None = None,
+    ) -> Embedded:
         """Embed `texts` (1 to 2048 of them, none empty) in one call.
+
+        Args:
+            texts: what to embed.
+            owner_id: as for `Transcriber.transcribe`.
+            paid_as: as for `Transcriber.transcribe`.
+            patience_seconds: how long the server may take, instead of a minute.
 
         Raises:
             Transient: it may work later; `retry_after` (seconds) when the provider or the limiter said so.

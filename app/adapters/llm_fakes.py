@@ -49,6 +49,7 @@ class FakeTranscriber:
         prompt: str = "",
         vocabulary: str = "",
         owner_id: UUID | None = None,
+        paid_as: str = "",  # noqa: ARG002
     ) -> Transcription:
         """Answer as scripted; see `llm.Transcriber`."""
         before_outside_call()
@@ -71,7 +72,14 @@ class FakeEmbedder:
     on_call: Callable[[Sequence[str]], None] | None = None
     calls: list[tuple[str, ...]] = field(default_factory=list)
 
-    def embed(self, texts: Sequence[str], *, owner_id: UUID | None = None) -> Embedded:  # noqa: ARG002
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        owner_id: UUID | None = None,  # noqa: ARG002
+        paid_as: str = "",  # noqa: ARG002
+        patience_seconds: float | None = None,  # noqa: ARG002
+    ) -> Embedded:
         """Answer as scripted; see `llm.Embedder`."""
         before_outside_call()
         self.calls.append(tuple(texts))

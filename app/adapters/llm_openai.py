@@ -102,6 +102,7 @@ class OpenAITranscriber:
         prompt: str = "",
         vocabulary: str = "",
         owner_id: UUID | None = None,
+        paid_as: str = "",
     ) -> Transcription:
         """Transcribe one file; see `llm.Transcriber`."""
         before_outside_call()
@@ -111,9 +112,12 @@ class OpenAITranscriber:
         key = cache.hash_of(request, content)
         kept = cache.find(owner_id, key)
         if kept is not None:
-            return Transcription(kept["text"], tuple(Word(**word) for word in kept["words"]), 0.0, is_cached=True)
+            words = tuple(Word(**word) for word in kept["words"])
+            return Transcription(kept["text"], words, cache.billed(kept, paid_as), is_cached=True)
         found = self._call(request, path.name, content)
-        cache.keep(owner_id, key, {"text": found.text, "words": [asdict(word) for word in found.words]})
+        words_kept = [asdict(word) for word in found.words]
+        billed = {"billed": found.seconds_billed, "paid_as": paid_as}
+        cache.keep(owner_id, key, {"text": found.text, "words": words_kept, **billed})
         return found
 
     def _check(self, size: int, language: str) -> None:
@@ -162,7 +166,14 @@ class OpenAIEmbedder:
         """Return the embedder that the settings name."""
         return cls(_Server(settings, "embeddings", settings.embeddings, EMBEDDING_SECONDS))
 
-    def embed(self, texts: Sequence[str], *, owner_id: UUID | None = None) -> Embedded:
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        owner_id: UUID | None = None,
+        paid_as: str = "",
+        patience_seconds: float | None = None,
+    ) -> Embedded:
         """Embed texts; see `llm.Embedder`."""
         if not texts or len(texts) > MAX_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(f"embed() takes 1 to {MAX_TEXTS} texts, none of them empty.")
@@ -171,13 +182,17 @@ class OpenAIEmbedder:
         key = cache.hash_of(request)
         kept = cache.find(owner_id, key)
         if kept is not None:
-            return Embedded(tuple(_unpack(vector) for vector in kept), 0, is_cached=True)
-        found = self._call(list(texts))
-        cache.keep(owner_id, key, [_pack(vector) for vector in found.vectors])
+            vectors = tuple(_unpack(vector) for vector in kept["vectors"])
+            return Embedded(vectors, int(cache.billed(kept, paid_as)), is_cached=True)
+        found = self._call(list(texts), patience_seconds)
+        vectors_kept = [_pack(vector) for vector in found.vectors]
+        cache.keep(owner_id, key, {"vectors": vectors_kept, "billed": found.tokens, "paid_as": paid_as})
         return found
 
-    def _call(self, texts: list[str]) -> Embedded:
+    def _call(self, texts: list[str], patience_seconds: float | None) -> Embedded:
         client = self._server.client()
+        if patience_seconds is not None:
+            client = client.with_options(timeout=patience_seconds)
         with self._server.limiter.slot(), translated(self.model, self._server.limiter.pause):
             answer = client.embeddings.create(model=self.model, input=texts, dimensions=self._dimensions())
             ordered = sorted(answer.data, key=lambda item: item.index)

@@ -67,15 +67,23 @@ def embed_batch(owner_id: UUID, batch: list[str], run_id: UUID, step: str) -> in
     return embedded.tokens
 
 
-def embed(owner_id: UUID, texts: list[str], *, run_id: UUID | None = None, step: str) -> llm.Embedded:
-    """Make one paid call, within the owner's budget and metered.
+def embed(
+    owner_id: UUID,
+    texts: list[str],
+    *,
+    run_id: UUID | None = None,
+    step: str,
+    patience_seconds: float | None = None,
+) -> llm.Embedded:
+    """Make one paid call, within the owner's budget and metered; see `llm.Embedder` for `patience_seconds`.
 
     Raises:
         AppError: over the budget, or the model server does not answer.
     """
     embedder = llm.embedder()
     accounts.ensure_budget(owner_id, embedding_price(texts), run_id=run_id, step=step)
-    embedded = embedder.embed(texts, owner_id=owner_id)
+    paid_as = f"{run_id}/{step}" if run_id else ""
+    embedded = embedder.embed(texts, owner_id=owner_id, paid_as=paid_as, patience_seconds=patience_seconds)
     accounts.record_usage(
         owner_id,
         kind="embeddings",

@@ -22,6 +22,7 @@ DEFAULT_HITS = 10
 MOST_HITS = 50
 FEWEST_SIMILARITY = 0.25  # unrelated talk lies under 0.15 with the models tried; "nothing found" is an answer
 MOMENTS_PER_CHUNK = 3
+PATIENCE_SECONDS = 4.0  # for the query's vector; whoever searches is waiting, and words can decide alone
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _find_by_meaning(owner_id: UUID, query: Query, video_id: UUID | None) -> lis
     if embedder.model not in queries.list_models(owner_id, video_id):
         return []
     try:
-        embedded = embed(owner_id, [query.text], step="search")
+        embedded = embed(owner_id, [query.text], step="search", patience_seconds=PATIENCE_SECONDS)
     except AppError as error:
         logger.warning("search.by_words_only", error=error.code)
         return []

@@ -132,7 +132,12 @@ def transcribe_piece(owner_id: UUID, video_id: UUID, run_id: UUID, piece: Json, 
     _restore(owner_id, video_id, piece["key"])
     with storage().get_path(piece["key"]) as path:
         answer = transcriber.transcribe(
-            path, language=language, prompt=prompt, vocabulary=vocabulary, owner_id=owner_id
+            path,
+            language=language,
+            prompt=prompt,
+            vocabulary=vocabulary,
+            owner_id=owner_id,
+            paid_as=f"{run_id}/{piece['key']}",
         )
     accounts.record_usage(
         owner_id,

@@ -140,6 +140,25 @@ def test_an_identical_call_of_the_same_person_is_answered_from_the_cache(embed, 
     assert sandbox.calls()["count"] == 4
 
 
+def test_a_kept_answer_costs_the_call_that_paid_for_it_what_it_did(embed, hear):
+    """Whoever made that call may have died before it was metered; the meter counts a call once."""
+    alice = make_user().id
+    assert embed(owner_id=alice, paid_as="run/step").tokens == 1
+    assert embed(owner_id=alice, paid_as="run/step").tokens == 1
+    assert embed(owner_id=alice, paid_as="run/other").tokens == 0
+    assert embed(owner_id=alice).tokens == 0
+    paid = hear(owner_id=alice, paid_as="run/step").seconds_billed
+    again = hear(owner_id=alice, paid_as="run/step")
+    assert (again.seconds_billed, again.is_cached) == (paid, True)
+    assert hear(owner_id=alice, paid_as="run/other").seconds_billed == 0
+
+
+def test_a_server_that_takes_too_long_for_whoever_waits_is_left(embed):
+    with pytest.raises(Transient):
+        embed("fault-slow", patience_seconds=0.1)
+    assert embed("fault-slow").tokens == 1
+
+
 def test_a_failed_call_is_not_cached_and_an_expired_answer_is_gone(embed, sandbox, execute):
     alice = make_user().id
     with pytest.raises(Transient):

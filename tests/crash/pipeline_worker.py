@@ -1,7 +1,8 @@
 """Process: a worker of the product that is killed once at every step it meets.
 
 The file named in TEST_KILLS remembers where it was killed already, so that the next process gets past it.
-`started` is before the step's work, `worked` after the work and before the commit, `committed` right after it.
+`started` is before the step's work, `answered` after a paid call and before it is metered, `worked` after the work and
+before the commit, `committed` right after it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 from pathlib import Path
 
 from app import create_app, engine
+from app.accounts import service as accounts
 from app.engine import memory
 from app.settings import Settings
 
@@ -50,6 +52,11 @@ def main() -> int:
         die_once("committed", names[str(memo.run_id)], memo.key)
         return stored
 
+    def patched_record(owner_id, **call):
+        die_once("answered", call["kind"], call["step"])
+        record(owner_id, **call)
+
+    record, accounts.record_usage = accounts.record_usage, patched_record
     memory.make, memory._try, memory._commit = patched_make, patched_try, patched_commit
     create_app(Settings.from_environment())
     return engine.run_worker()

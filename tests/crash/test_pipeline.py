@@ -113,9 +113,13 @@ def test_a_worker_killed_after_every_commit_repeats_no_model_call(settings, uplo
 
 def test_a_worker_killed_in_the_middle_of_every_step_completes(settings, upload, sandbox, tmp_path):
     video = upload("alice@example.org")
-    died = run_under_fire(settings, sandbox, tmp_path / "kills", "started,worked")
+    died = run_under_fire(settings, sandbox, tmp_path / "kills", "started,answered,worked")
     assert died >= places("started") | places("worked"), died
     assert_all_is_well(video)
+    assert sum(place.startswith("answered") for place in died) == len(sandbox.calls()) >= 3, died
+    metered = rows("SELECT quantity FROM usage_entry")
+    assert len(metered) == len(sandbox.calls()), "no paid call was made twice"
+    assert all(entry["quantity"] > 0 for entry in metered), "what was paid for is metered, though its process died"
 
 
 def test_redis_flushed_in_mid_run_changes_nothing(settings, upload, sandbox):

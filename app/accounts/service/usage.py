@@ -77,8 +77,9 @@ def record_usage(
     """Add one entry and give back what `ensure_budget` had set aside.
 
     Commits in a transaction of its own: a paid call is metered also when its step then fails. The same
-    (run, step, attempt, kind) is metered once. Gap: a process that dies between the provider's answer and
-    this call leaves the call unmetered; its hold lasts two hours.
+    (run, step, attempt, kind) is metered once. A process that dies between the provider's answer and this call
+    leaves it unmetered until the step is tried again, which finds the kept answer and what it cost. Gap: it dies
+    before the answer is kept; then the call is made, and paid, twice, and metered once.
     """
     with separately() as session:
         if run_id is not None:
