@@ -59,6 +59,9 @@ def test_what_finishes_moves_without_a_reload(open_page, alice):
 def test_the_sign_of_a_lost_connection_comes_and_goes(open_page, alice, live_server):
     make_video(alice.user.id)
     page = open_page("/", user=alice.user)
+    page.add_init_script("document.addEventListener('htmx:ws:after:connection', () => { window.isConnected = true; })")
+    page.reload()
+    page.wait_for_function("() => window.isConnected")  # or the real connection hides the sign again
     expect(page.locator("#live-state")).to_be_hidden()
     page.evaluate(
         "document.body.dispatchEvent(new CustomEvent('htmx:ws:close', {bubbles: true, detail: {reason: 'closed'}}))"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import logging
 
+import structlog
+
 from app import log
 
 
 def test_in_json_the_lines_of_libraries_have_the_shape_of_ours(settings, capsys, request):
     request.addfinalizer(lambda: log.configure(settings))
+    structlog.contextvars.clear_contextvars()  # what a request before has bound
     log.configure(settings.but(log_format="json", log_level="info"))
     log.get("ours").info("step.failed", run_id="7", api_key="tl_secret")
     try:

@@ -16,7 +16,7 @@ from tests.videos.talks import again, give_transcript, make_video
 
 @pytest.fixture
 def run(app, monkeypatch):
-    monkeypatch.setattr(cli, "_app", lambda: app)
+    monkeypatch.setattr(cli, "_in_app", app.app_context)
 
     def invoke(*arguments):
         result = CliRunner().invoke(cli.cli, ["reprocess", *map(str, arguments)])
