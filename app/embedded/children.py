@@ -23,6 +23,7 @@ import psutil
 from app.embedded import accounts
 
 PR_SET_PDEATHSIG = 1
+LOOK_SECONDS = 0.1  # how often a wait for an ending looks whether somebody is in a hurry
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded now: nothing may be loaded after a fork
 
 
@@ -56,15 +57,23 @@ def spawn(
     )
 
 
-def end(process: subprocess.Popen[bytes], sign: int, seconds: float) -> bool:
-    """Send `sign`, wait up to `seconds`, then kill its whole session; tell whether it went by itself."""
+def never() -> bool:
+    """Return False: nobody is in a hurry."""
+    return False
+
+
+def end(process: subprocess.Popen[bytes], sign: int, seconds: float, is_hurried: Callable[[], bool] = never) -> bool:
+    """Send `sign`, wait up to `seconds` or until somebody is in a hurry, then kill its whole session.
+
+    Tells whether it went by itself.
+    """
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(sign)
-    try:
-        process.wait(seconds)
-        went = True
-    except subprocess.TimeoutExpired:
-        went = False
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline and not is_hurried():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LOOK_SECONDS)
+    went = process.poll() is not None
     kill_session(process.pid)
     process.wait()
     return went

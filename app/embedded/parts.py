@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ from typing import Protocol
 import psycopg
 
 from app.embedded import children
+from app.embedded.children import never
 from app.embedded.postgres import Postgres
 from app.embedded.redis import RedisServer
 
@@ -24,8 +25,8 @@ class Part(Protocol):
     def start(self) -> None:
         """Start it; return when it can be used, or at once when others can wait for it."""
 
-    def stop(self, *, hurry: bool = False) -> bool:
-        """Stop it and wait; tell whether it went by itself. `hurry` kills."""
+    def stop(self, is_hurried: Callable[[], bool] = never) -> bool:
+        """Stop it and wait; tell whether it went by itself. Kills it as soon as `is_hurried()`."""
 
     def ending(self) -> str | None:
         """Return None while it runs, else how it ended."""
@@ -50,12 +51,11 @@ class Program:
         """Start the program."""
         self._process = children.spawn(self.command, cwd=self.cwd, env=self.env, pass_fds=self.pass_fds)
 
-    def stop(self, *, hurry: bool = False) -> bool:
+    def stop(self, is_hurried: Callable[[], bool] = never) -> bool:
         """Ask it to end, wait `grace_seconds`, then kill it and what it started."""
         if self._process is None:
             return True
-        sign, seconds = (signal.SIGKILL, 5.0) if hurry else (signal.SIGTERM, self.grace_seconds)
-        went = children.end(self._process, sign, seconds)
+        went = children.end(self._process, signal.SIGTERM, self.grace_seconds, is_hurried)
         self._process = None
         return went
 
@@ -92,9 +92,9 @@ class Database:
             found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         return str(found[0]) if found else ""
 
-    def stop(self, *, hurry: bool = False) -> bool:
+    def stop(self, is_hurried: Callable[[], bool] = never) -> bool:
         """Stop it; in a hurry without a checkpoint (the next start replays its log)."""
-        self.server.stop("immediate" if hurry else "fast")
+        self.server.stop("immediate" if is_hurried() else "fast")
         return True
 
     def ending(self) -> str | None:
@@ -117,9 +117,9 @@ class Hints:
         """Start it."""
         self.server.start()
 
-    def stop(self, *, hurry: bool = False) -> bool:
+    def stop(self, is_hurried: Callable[[], bool] = never) -> bool:
         """Stop it (there is nothing to save, so a hurry changes nothing)."""
-        del hurry
+        del is_hurried
         self.server.stop()
         return True
 

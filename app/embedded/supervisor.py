@@ -62,8 +62,11 @@ class Supervisor:
         """Stop all parts, the last started first; a second request to stop kills."""
         while self._watched:
             part = self._watched.pop().part
-            if not part.stop(hurry=self.signals.stops > 1) and self.signals.stops <= 1:
+            if not part.stop(self._is_hurried) and not self._is_hurried():
                 self.say(f"The {part.name} did not stop in time and was killed; unfinished work goes on at next start.")
+
+    def _is_hurried(self) -> bool:
+        return self.signals.stops > 1
 
     def _judge(self, watched: _Watched) -> None:
         ending = watched.part.ending()
@@ -88,7 +91,7 @@ class Supervisor:
         try:
             watched.part.start()
         except CannotStart as error:  # a database whose disk is full just now, for example
-            watched.part.stop(hurry=True)
+            watched.part.stop(lambda: True)
             self._start_later(watched, "did not start", str(error).rstrip("."))
         self._note()
 

@@ -61,7 +61,7 @@ class Up:
             self._start()
             self._supervisor.watch()
         except Stop:
-            self.say("Stopping…")
+            self.say("Stopping: a step in hand has 25 seconds to end. Ctrl-C again stops at once; nothing is lost.")
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise no_space(self.folder.path) from error

@@ -24,7 +24,7 @@ from app.videos.cues import build
 from app.videos.models import Video
 from app.videos.prices import audio_price
 
-PIECE_SECONDS = 600.0  # for a provider that returns times
+PIECE_SECONDS = 120.0  # for a provider that returns times (600 would do): progress moves and cancelling acts after each
 TEXT_PIECE_SECONDS = 28.0  # for one that returns text only: the piece bounds the error of its words' times
 SECTION_SECONDS = 600.0
 PROMPT_CHARACTERS = 200  # of what was said before

@@ -124,6 +124,21 @@ def test_a_part_that_ignores_the_request_to_stop_is_killed_with_all_it_started(s
     assert "did not stop in time" in supervisor.said[0]
 
 
+def test_whoever_is_in_a_hurry_need_not_wait_for_a_part(supervisor):
+    code = (
+        "import signal, subprocess, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "subprocess.run([sys.executable, '-c', 'import signal; signal.pause()'])"
+    )
+    part = _program(code, grace_seconds=600)
+    supervisor.start(part)
+    process = psutil.Process(part.pid())
+    _until(process.children)  # by then it ignores the request
+    looked = []
+    assert part.stop(lambda: len(looked) == 3 or looked.append(process.is_running()) is not None) is False
+    assert looked == [True, True, True]
+    assert not process.is_running()
+
+
 def test_a_request_to_stop_ends_the_watch(supervisor):
     supervisor.start(_program("import signal; signal.pause()"))
     signal.raise_signal(signal.SIGTERM)

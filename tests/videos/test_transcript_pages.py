@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from app.adapters import llm
@@ -25,6 +27,13 @@ def video(alice, tmp_path):
     made = make_video(alice.user, tmp_path, sample="", title="A <script>alert(1)</script> talk")
     give_transcript(made, TEXT, model="yes")
     return made
+
+
+def test_every_way_to_download_leads_to_the_file(alice, video):
+    page = alice.get(f"/videos/{video.id}").text
+    links = [tag for tag in re.findall(r"<a [^>]*>", page) if " download=" in tag]
+    assert [tag for tag in links if f'href="/videos/{video.id}/source"' in tag]
+    assert all(re.search(r'href="/[^"]+"', tag) for tag in links), links
 
 
 PATHS = (
