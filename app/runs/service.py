@@ -10,6 +10,7 @@ from app.db import db
 from app.engine import RunActive, RunView, StepView, UnknownRun
 from app.errors import Conflict, NotFound
 from app.runs.models import AuditEntry
+from app.videos import service as videos
 
 
 def cancel_run(run: RunView) -> None:
@@ -26,11 +27,12 @@ def rerun(run: RunView, step_key: str, step_input: list[Any] | None = None) -> U
     """Start a new run that goes on at a step of this one; `step_input` replaces the step's arguments.
 
     Raises:
-        Conflict: the run has not ended, or follows another run by itself.
-        NotFound: it has no such step, or its workflow no longer exists.
+        Conflict: the run has not ended, follows another run by itself, or its video is being worked on.
+        NotFound: it has no such step, or its workflow or its video no longer exists.
     """
     if run.parent_run is not None:
         raise Conflict("This run followed another one by itself. Run that one again instead.")
+    videos.go_on_at(run, step_key)  # the status of a video decides whether its workflows may go on
     try:
         return engine.rerun_from(run.id, step_key, step_input)
     except RunActive:

@@ -33,9 +33,7 @@ def end_badly(owner_id: UUID | None, video_id: UUID, run_id: UUID, status: str, 
     error = error or {}
     code = str(error.get("code") or error.get("class") or OURS)[:100]
     video = db.session.scalar(sa.select(Video).where(Video.id == video_id, Video.owner_id == owner_id))
-    if video is None or code == statuses.Busy.code:
-        return  # it was deleted; or another run is at work on it and will end it
-    if _is_taken_over(video, run_id):
+    if video is None or _is_in_other_hands(video, run_id, code):
         return
     if status == "cancelled":
         statuses.try_move(video_id, "cancelled")
@@ -50,13 +48,15 @@ def end_badly(owner_id: UUID | None, video_id: UUID, run_id: UUID, status: str, 
         )
 
 
-def _is_taken_over(video: Video, run_id: UUID) -> bool:
-    """Tell whether a younger run is at work on the video.
+def _is_in_other_hands(video: Video, run_id: UUID, code: str) -> bool:
+    """Tell whether another run is at work on the video and will end it.
 
-    A cancelled run ends when its step under way does; by then the person may have asked for a retry.
+    A cancelled run ends when its step under way does; by then the person may have asked for a retry, so a younger run
+    has the video. One that found it busy leaves it to an older one, too.
     """
     runs = engine.list_runs(owner_id=video.owner_id, subject=f"video:{video.id}", limit=20)
-    return any(run.workflow in events.PIPELINE and run.id > run_id and not run.is_final for run in runs)
+    others = [run for run in runs if run.workflow in events.PIPELINE and not run.is_final and run.id != run_id]
+    return any(run.id > run_id or code == statuses.Busy.code for run in others)
 
 
 def sentence(status: str, error: dict[str, Any], run_id: UUID) -> str:

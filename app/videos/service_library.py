@@ -16,7 +16,7 @@ from app.db import db
 from app.engine import RetryAfter, RunView
 from app.errors import Conflict
 from app.lib.clock import now
-from app.lib.ids import new_id
+from app.lib.ids import new_id, parse_id
 from app.videos import events, links, statuses
 from app.videos.events import PIPELINE
 from app.videos.models import FINAL, Upload, Video
@@ -52,6 +52,23 @@ def retry(video: Video) -> None:
         _request_chunks(video)
     else:
         _request_transcript(video, ignore_captions=bool(failed and (failed.input or {}).get("ignore_captions")))
+
+
+def go_on_at(run: RunView, step: str) -> None:
+    """Give the video of a run the status that it has at `step`, since its owner runs that again.
+
+    Runs that give no video its status are left alone, and so is tidying up after the transcript is saved.
+
+    Raises:
+        NotFound: the video is gone.
+        Conflict: work on it is under way.
+    """
+    video_id = parse_id((run.subject or "").removeprefix("video:"))
+    if run.workflow not in PIPELINE or step == "remove-files" or video_id is None or run.owner_id is None:
+        return
+    video = statuses.get_video(run.owner_id, video_id)
+    if not _change_status(video, FINAL, statuses.status_at(run.workflow, step)):
+        raise Conflict("Work on this video is under way. Wait for it, or cancel it first.")
 
 
 def transcribe_again(video: Video, *, ignore_captions: bool = False) -> None:
@@ -193,6 +210,7 @@ def _last_run(video: Video) -> RunView | None:
 
 
 def _failed_step(run: RunView | None) -> str | None:
-    if run is None or run.status not in ("failed", "dead"):
+    """Return where a retry goes on; None when it begins anew, also since what the run was at work on is replaced."""
+    if run is None or run.status not in ("failed", "dead") or (run.error or {}).get("code") == statuses.Busy.code:
         return None
     return next((step.key for step in engine.list_steps(run.id) if step.status == "failed"), None)

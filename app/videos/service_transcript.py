@@ -23,7 +23,7 @@ class Replaced(statuses.Busy):
     """What a run is at work on was made anew by another one."""
 
     def __init__(self) -> None:
-        super().__init__("The transcript has changed meanwhile. Its newest version is being prepared on its own.")
+        super().__init__("The transcript was changed or indexed anew meanwhile. Look at the video again, then retry.")
 
 
 def save_transcript(

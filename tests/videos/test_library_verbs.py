@@ -146,3 +146,41 @@ def test_a_batch_of_more_videos_than_fit_is_refused_not_cut(alice):
     answer = post(alice, "/api/videos/reprocess-embeddings", json={"video_ids": ids})
     assert answer.status_code == 422
     assert "1000" in answer.json["message"]
+
+
+def test_a_retry_on_the_page_of_its_run_brings_the_video_along(alice, models, tmp_path):
+    """Left as it was, the video would refuse what the run made, and stay failed with all of it paid."""
+    models[0].capabilities = TEXT_ONLY
+    models[0].script = ["The sea rises.", Permanent("The key was refused."), "It falls."]
+    video = finished(alice, tmp_path)
+    failed = engine.list_runs(workflow="transcribe-video", limit=1)[0]
+    step = next(each.key for each in engine.list_steps(failed.id) if each.status == "failed")
+    assert post(alice, f"/runs/{failed.id}/rerun", data={"step": step}).status_code == 303
+    assert again(video).status == "transcribing"
+    assert post(alice, f"/runs/{failed.id}/rerun", data={"step": step}).status_code == 409
+    testing.drain(advance=True)
+    assert again(video).status == "completed"
+
+
+def test_tidying_up_again_after_a_transcription_leaves_the_video_as_it_is(alice, models, tmp_path):
+    video = finished(alice, tmp_path)
+    done = engine.list_runs(workflow="transcribe-video", limit=1)[0]
+    assert post(alice, f"/runs/{done.id}/rerun", data={"step": "remove-files"}).status_code == 303
+    testing.drain(advance=True)
+    assert again(video).status == "completed"
+
+
+def test_a_run_whose_chunks_were_replaced_ends_its_video_and_a_retry_begins_anew(alice, models, tmp_path):
+    """Nobody else is at work on it, so nobody else would."""
+    video = finished(alice, tmp_path)
+    old = engine.list_runs(workflow="generate-embeddings", limit=1)[0]
+    post(alice, f"/api/videos/{video.id}/reprocess")
+    testing.drain(advance=True)
+    batch = next(each.key for each in engine.list_steps(old.id) if each.key.endswith("/embed"))
+    post(alice, f"/runs/{old.id}/rerun", data={"step": batch})
+    testing.drain(advance=True)
+    assert (again(video).status, again(video).error_code) == ("failed", "video_busy")
+    assert alice.get("/api/search?q=moon").json["results"]
+    post(alice, f"/api/videos/{video.id}/retry")
+    testing.drain(advance=True)
+    assert again(video).status == "completed"
