@@ -7,6 +7,7 @@ import secrets
 import time
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 import structlog
 from flask import Flask, Response, current_app, g, jsonify, redirect, render_template, request, url_for
@@ -218,6 +219,14 @@ _SENTENCES = {
 }
 
 
+# Lost, locked, full, or all connections are in use; also as the driver says it, on which the engine writes.
+_DATABASE_ERRORS = (
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.TimeoutError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+)
 _DATABASE_AWAY = "The database cannot do this just now; nothing of yours was changed. Try again in a moment."
 
 
@@ -230,11 +239,11 @@ def _on_unexpected(error: Exception) -> ResponseReturnValue:
         "Something broke on our side; nothing of yours was changed. "
         f"If it happens again, report {g.get('request_id', '')}."
     )
-    if isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError):  # lost, locked, full, or all are in use
+    if isinstance(error, _DATABASE_ERRORS):
         crash = Transient(_DATABASE_AWAY, retry_after=5)
     g._login_user = login_manager.anonymous_user()  # noqa: SLF001  (else the page would ask a lost database who this is)
     try:
         return error_response(crash)
     except Exception:  # the error page itself must never be the second error
         logger.exception("request.error_page_crashed")
-        return crash.message, 500
+        return crash.message, crash.status

@@ -98,9 +98,11 @@ def test_what_a_signed_in_person_sees_is_kept_by_no_cache(alice):
     "error",
     [
         sa.exc.OperationalError("SELECT 1", {}, psycopg.OperationalError("server closed the connection")),
+        sa.exc.InterfaceError("SELECT 1", {}, psycopg.InterfaceError("the server closed the connection before")),
         sa.exc.TimeoutError("no connection was free"),
+        psycopg.OperationalError("server closed the connection"),  # the engine writes events on the driver itself
     ],
-    ids=["lost", "overloaded"],
+    ids=["lost", "closed", "overloaded", "lost to the engine"],
 )
 def test_a_database_that_cannot_answer_now_is_a_503_to_come_back_to(alice, monkeypatch, error):
     def fail(_cookie: str) -> None:
@@ -113,3 +115,13 @@ def test_a_database_that_cannot_answer_now_is_a_503_to_come_back_to(alice, monke
         assert "database" in answer.text
         assert "closed the connection" not in answer.text
     assert alice.get("/api/me").json["error"] == "transient"
+
+
+def test_a_page_that_cannot_even_be_drawn_says_the_same_in_plain_words(alice, monkeypatch):
+    def lost(*_args: object, **_values: object) -> None:
+        raise psycopg.OperationalError("server closed the connection")
+
+    monkeypatch.setattr("app.accounts.queries.find_session", lost)
+    monkeypatch.setattr("app.web.render_template", lost)
+    answer = alice.get("/account")
+    assert (answer.status_code, answer.text[:12]) == (503, "The database")
