@@ -30,6 +30,7 @@ def redis_program() -> Path:
 
 
 def _reachable(folder: Path) -> Path:
+    folder = folder.resolve()  # the way to a link may be closed where the way to its target is open
     if is_reachable(folder):
         return folder
     if service_account() is None:

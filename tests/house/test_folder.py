@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from app.embedded import accounts
+from app.embedded import accounts, binaries
 from app.embedded.errors import CannotStart
 from app.embedded.folder import DataFolder
 from app.embedded.postgres import Postgres
@@ -118,3 +118,18 @@ def test_a_host_that_is_not_ours_is_a_sentence():
         listen("192.0.2.1", 5000)
     with pytest.raises(CannotStart, match=r"HOST=no\.such.host.invalid"):
         listen("no.such.host.invalid", 5000)
+
+
+@needs_root
+def test_programs_behind_a_link_in_a_closed_folder_are_run_from_where_they_are(tmp_path, monkeypatch):
+    """The .venv of a clone in root's home may lie elsewhere: what the link leads to can be run, the link cannot."""
+    there = Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
+    there.chmod(0o755)
+    (there / "bin").mkdir(mode=0o755)
+    tmp_path.chmod(0o700)
+    (tmp_path / "link").symlink_to(there)
+    monkeypatch.setattr(binaries, "package_folder", lambda _name: tmp_path / "link")
+    try:
+        assert binaries.redis_program() == there / "bin" / "redis-server"
+    finally:
+        shutil.rmtree(there)
