@@ -67,16 +67,21 @@ def end(process: subprocess.Popen[bytes], sign: int, seconds: float, is_hurried:
 
     Tells whether it went by itself.
     """
+    went = ask(process, sign, seconds, is_hurried)
+    kill_session(process.pid)
+    process.wait()
+    return went
+
+
+def ask(process: subprocess.Popen[bytes], sign: int, seconds: float, is_hurried: Callable[[], bool] = never) -> bool:
+    """Send `sign` and wait up to `seconds` or until somebody is in a hurry; tell whether it went."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(sign)
     deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline and not is_hurried():
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(LOOK_SECONDS)
-    went = process.poll() is not None
-    kill_session(process.pid)
-    process.wait()
-    return went
+    return process.poll() is not None
 
 
 def kill_session(pid: int) -> None:

@@ -94,7 +94,7 @@ class Database:
 
     def stop(self, is_hurried: Callable[[], bool] = never) -> bool:
         """Stop it; in a hurry without a checkpoint (the next start replays its log)."""
-        self.server.stop("immediate" if is_hurried() else "fast")
+        self.server.stop(is_hurried=is_hurried)
         return True
 
     def ending(self) -> str | None:

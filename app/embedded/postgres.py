@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -100,11 +101,16 @@ class Postgres:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
                 connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
 
-    def stop(self, mode: str = "fast") -> None:
-        """Stop the server and wait for it (`mode`: fast, or immediate to skip the checkpoint)."""
+    def stop(self, mode: str = "fast", is_hurried: Callable[[], bool] = children.never) -> None:
+        """Stop the server and wait for it (`mode`: fast, or immediate to skip the checkpoint).
+
+        As soon as somebody is in a hurry, fast becomes immediate: the next start then replays the log.
+        """
         if self.process is None:
             return
-        children.end(self.process, signal.SIGINT if mode == "fast" else signal.SIGQUIT, 60)
+        if mode == "fast":
+            children.ask(self.process, signal.SIGINT, 60, is_hurried)
+        children.end(self.process, signal.SIGQUIT, 60)
         self.process = None
         self._end_leftovers()  # when it was killed before we asked
 

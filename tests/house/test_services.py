@@ -100,6 +100,23 @@ def _state(postgres: Postgres, backend: list[int]) -> str | None:
     return found[0] if found else None
 
 
+def test_whoever_is_in_a_hurry_need_not_wait_for_a_database_and_loses_nothing(postgres):
+    database = postgres.url("postgres").replace("+psycopg", "")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept (word text)")
+        connection.execute("INSERT INTO kept VALUES ('still here')")
+        asked = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+        checkpointer = connection.execute(asked).fetchone()[0]
+    os.kill(checkpointer, signal.SIGSTOP)  # no stop with a checkpoint ends now
+    server, looked = postgres.process, []
+    postgres.stop(is_hurried=lambda: len(looked) == 3 or looked.append(server.poll()) is not None)
+    assert looked == [None, None, None]
+    assert server.returncode is not None
+    postgres.start()
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT word FROM kept").fetchone() == ("still here",)
+
+
 def test_a_process_number_that_another_program_got_since_is_no_obstacle(folder, postgres):
     database, status = postgres.url("postgres").replace("+psycopg", ""), postgres.data / "postmaster.pid"
     left = status.read_text().split("\n")
