@@ -25,6 +25,7 @@ class Listener:
         self._settings = settings
         self._heard = heard
         self._stopping = threading.Event()
+        self.has_subscribed = threading.Event()  # and has said that everything may have changed
 
     def start(self) -> None:
         """Start listening."""
@@ -64,5 +65,6 @@ class Listener:
             if message["type"] == "subscribe":
                 # What was published while nobody listened is lost, so everything is rendered once more.
                 self._heard([EVERYTHING])
+                self.has_subscribed.set()
             elif message["type"] == "message":
                 self._heard(message["data"].decode(errors="replace").split("\n"))

@@ -15,7 +15,7 @@ from flask import Blueprint, Flask, Response, current_app, request
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
-from rq import Worker
+from rq import Queue, Worker
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job, requeue_job
 from rq.serializers import JSONSerializer
@@ -69,6 +69,17 @@ class _Workers(Worker):
         return Worker.all(*args, **{"serializer": JSONSerializer, **more})
 
 
+class _Queue(Queue):
+    """A queue that may be compacted also when it is empty."""
+
+    def compact(self) -> None:
+        try:
+            super().compact()  # type: ignore[no-untyped-call]
+        except redis.ResponseError as error:  # it renames the queue's list, and an empty one has none
+            if "no such key" not in str(error):
+                raise
+
+
 def mount(app: Flask) -> None:
     """Put the dashboard under its address."""
     app.config["RQ_DASHBOARD_REDIS_URL"] = ("Redis",)  # only shown: the connection is ours
@@ -80,7 +91,7 @@ def _blueprint() -> Blueprint:
     from rq_dashboard import web
 
     web.config.serializer = JSONSerializer
-    web.Job, web.Worker = _Job, _Workers
+    web.Job, web.Queue, web.Worker = _Job, _Queue, _Workers
     web.requeue_job = functools.partial(requeue_job, serializer=JSONSerializer)
     blueprint: Blueprint = web.blueprint
     blueprint.before_request_funcs[None] = []  # it would open a new connection pool for every request

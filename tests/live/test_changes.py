@@ -20,6 +20,7 @@ from tests.signals import eventually
 
 def settle(hub, name) -> None:
     """Wait until nothing is due: the snapshot, and the rendering when the listener has subscribed."""
+    assert hub._listener.has_subscribed.wait(30)
     eventually(lambda: all(channel.state == "idle" for channel in hub._channels.values()))
     started = hub._channels[name].started_at
     assert started > 0

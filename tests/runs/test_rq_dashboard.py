@@ -187,6 +187,17 @@ def test_a_hint_of_the_engine_says_workflow_and_run(root, app):
     hints.connection.close()
 
 
+def test_a_queue_may_be_compacted_also_when_it_is_empty(root, queue):
+    """RQ renames its list, and an empty queue has none: Redis has answered, and there is nothing to do."""
+    headers = csrf_of(root)
+    first = queue.enqueue(add, 1, 2)
+    first.delete(remove_from_queue=False)
+    for _ in ("with a dead job in it", "empty"):
+        answer = root.post(f"{PREFIX}/queue/{queue.name}/compact", headers=headers)
+        assert (answer.status_code, answer.json) == (200, {"status": "OK"})
+        assert queue.count == 0
+
+
 def test_without_redis_it_says_so(root, app, monkeypatch):
     monkeypatch.setitem(
         app.extensions, "throughline.rq_dashboard", redis_client(app.settings.but(redis_url="unix:///tmp/nowhere.sock"))
