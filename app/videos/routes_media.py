@@ -52,7 +52,10 @@ def _send(video: Video, kind: str) -> Response:
         answer = Response(status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
         answer.headers["Content-Range"] = f"bytes */{size}"
     elif (path := storage().local_path(key)) is not None:
-        answer = send_file(path, mimetype=content_type, conditional=True, etag=etag, last_modified=modified_at)
+        name = video.original_filename if kind == "source" else path.name
+        answer = send_file(
+            path, mimetype=content_type, download_name=name, conditional=True, etag=etag, last_modified=modified_at
+        )
     else:
         answer = _stream(storage(), key, content_type, etag, modified_at, wanted, size)
     # The bytes are hostile: they must never be taken for a page.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from werkzeug.http import parse_options_header
 
 from app.adapters import llm
 from app.adapters.llm_fakes import FakeEmbedder, FakeTranscriber
@@ -34,6 +35,16 @@ def test_every_way_to_download_leads_to_the_file(alice, video):
     links = [tag for tag in re.findall(r"<a [^>]*>", page) if " download=" in tag]
     assert [tag for tag in links if f'href="/videos/{video.id}/source"' in tag]
     assert all(re.search(r'href="/[^"]+"', tag) for tag in links), links
+
+
+@pytest.mark.parametrize("name", ["My talk.mp4", "Доклад «один».mp4"])
+def test_a_downloaded_file_has_the_name_that_its_owner_gave_it(alice, video, name):
+    """Browsers take the server's word for a name before that of the link."""
+    video.original_filename = name
+    db.session.commit()
+    with alice.get(f"/videos/{video.id}/source") as answer:
+        found = parse_options_header(answer.headers["Content-Disposition"])
+    assert (found[0], found[1]["filename"]) == ("inline", name)
 
 
 PATHS = (
