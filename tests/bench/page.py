@@ -19,6 +19,7 @@ from app.db import db
 from app.engine import list_runs, list_steps, send, testing
 from app.settings import Settings
 from tests import schema
+from tests.bench.engine import register_jobs
 from tests.bench.live import bare, line
 from tests.crash.processes import WorkerProcess, wait_until
 from tests.factories import make_user, sign_in
@@ -62,8 +63,7 @@ def main() -> None:
 
 
 def _measure(app: Any, settings: Settings, chromium: str) -> None:
-    import tests.crash.engine_jobs  # noqa: F401  (registers bench/ticks)
-
+    register_jobs()
     user = make_user("bench@example.org")
     cookie = sign_in(app.test_client(), user).get_cookie("session").value
     served, worker = Gunicorn(settings), WorkerProcess(settings, lease=30)
