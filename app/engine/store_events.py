@@ -59,8 +59,9 @@ RETURNING holder
 HOLDER = "SELECT holder FROM idem WHERE scope = %s AND key = %s AND expires_at > engine_now()"
 
 INSERT_EVENT = """
-INSERT INTO event (id, name, data, owner_id, created_at)
-VALUES (%(id)s, %(name)s, %(text)s::json, %(owner_id)s, engine_now())
+INSERT INTO event (id, name, data, owner_id, topic, created_at)
+VALUES (%(id)s, %(name)s, %(text)s::json, %(owner_id)s, coalesce(%(owner_id)s::uuid::text, '') || ':' || %(name)s,
+        engine_now())
 """
 
 INSERT_FLOW = "INSERT INTO flow (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
