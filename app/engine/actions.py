@@ -52,7 +52,7 @@ def cancel(run_id: UUID, reason: str = "") -> bool:
         return True
     ending = Ending("cancelled", reason=reason, from_statuses=("queued", "waiting"))
     ended = endings.finish(connection, run_id, epoch, ending)
-    sending.tell_after_commit(session, ended.started)
+    sending.tell_after_commit(session, ended.started, sent=ended.sent)
     return ended.is_done
 
 

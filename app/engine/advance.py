@@ -178,7 +178,7 @@ def _end(execution: Execution, ending: Ending) -> str:
     if not ended.is_done:
         return _go_round_again(run)
     logger.info("run.ended", run_id=str(run.id), workflow=run.workflow, status=ending.status)
-    sending.tell(ended.started)
+    sending.tell(ended.started, ended.sent)
     _announce(run, ended.promoted)
     return ending.status
 

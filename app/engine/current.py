@@ -53,6 +53,12 @@ def execution() -> Execution | None:
     return _execution.get()
 
 
+def key() -> str:
+    """Return the key of the step that this thread is in, or an empty text."""
+    attempt = _attempt.get()
+    return attempt.key if attempt else ""
+
+
 def scope() -> Step | None:
     """Return the `step` of the body or branch that this thread is in, or None."""
     return _scope.get()

@@ -32,11 +32,13 @@ class Ended:
 
     is_done: bool
     started: list[NewRun] = field(default_factory=list)
-    promoted: list[tuple[str, str]] = field(default_factory=list)
+    promoted: list[tuple[str, str]] = field(default_factory=list)  # and the parent that it woke
+    sent: list[UUID] = field(default_factory=list)
 
 
 RUN_FOR_ENDING = """
-SELECT id, workflow, owner_id, subject, event_id, event_name, epoch, flow_a, flow_b, idempotency_key, reason
+SELECT id, workflow, owner_id, subject, event_id, event_name, epoch, flow_a, flow_b, idempotency_key, reason,
+  parent_run, parent_step
 FROM run WHERE id = %s
 """
 
@@ -56,6 +58,8 @@ class EndingRun:
     flow_b: str | None
     idempotency_key: str | None
     reason: str | None  # of a cancellation that was requested
+    parent_run: UUID | None
+    parent_step: str | None  # of an invoked run
 
 
 def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> Ended:
@@ -68,30 +72,35 @@ def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> 
     if row is None:
         return Ended(is_done=False)
     run = EndingRun(*row)
-    started = _write_consequences(connection, run, ending)
+    sent, started = _write_consequences(connection, run, ending)
     flows = sorted(key for key in (run.flow_a, run.flow_b) if key)
     if flows:
         connection.execute(store.LOCK_FLOWS, [flows])
+    woken = store.wake(connection, [run.parent_run]) if run.parent_run and run.parent_step else []
     values = {**vars(ending), "run_id": run_id, "epoch": epoch, "from_statuses": list(ending.from_statuses)}
     values["error"] = None if ending.error is None else json.dumps(ending.error)
     if connection.execute(store.FINISH, values).fetchone() is None:
         return Ended(is_done=False)
+    connection.execute(store.FORGET_WAITS, [run_id])
     if ending.status != "completed" and run.idempotency_key:
         scope = store_events.run_scope(run.workflow, run.owner_id)
         connection.execute(store.RELEASE_KEY, [scope, run.idempotency_key, run.id])
-    return Ended(True, started, store_admission.promote(connection, flows))
+    return Ended(True, started, woken + store_admission.promote(connection, flows), sent)
 
 
-def _write_consequences(connection: Connection, run: EndingRun, ending: Ending) -> list[NewRun]:
+def _write_consequences(connection: Connection, run: EndingRun, ending: Ending) -> tuple[list[UUID], list[NewRun]]:
     workflow = registry.by_name.get(run.workflow)
     if workflow is not None and workflow.is_hook:
-        return []  # a hook's own ending starts nothing, so that a failing hook does not loop
+        return [], []  # a hook's own ending starts nothing, so that a failing hook does not loop
+    sent: list[UUID] = []
     started: list[NewRun] = []
     if not run.event_name.startswith("run/"):
-        started += store_events.write(connection, [_lifecycle_event(run, ending)])
+        event = _lifecycle_event(run, ending)
+        sent.append(event.id)
+        started += store_events.write(connection, [event])
     if workflow is not None and workflow.hook and ending.status != "completed":
         started += store_events.insert_runs(connection, [_hook_run(run, workflow.hook)])
-    return started
+    return sent, started
 
 
 def _lifecycle_event(run: EndingRun, ending: Ending) -> NewEvent:

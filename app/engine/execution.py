@@ -6,9 +6,10 @@ import json
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from app.engine import current, store
@@ -37,6 +38,17 @@ class Execution:
     lock: threading.Lock = field(default_factory=threading.Lock)
     active: dict[str, float] = field(default_factory=dict)  # step key -> monotonic start, for the run page
     size_bytes: int = 0
+    known: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, what: str, load: Callable[[], Any]) -> Any:
+        """Return what `load` reads, which it does once in each pass over the body, for all branches together.
+
+        Something new wakes the run; then there is another pass.
+        """
+        with self.lock:
+            if what not in self.known:
+                self.known[what] = load()
+            return self.known[what]
 
     def now(self) -> datetime:
         """Return the database's time, as far as this process can tell without asking."""

@@ -12,15 +12,15 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from uuid import UUID
 
-from app.engine import advance, store_upkeep, upkeep
+from app.engine import advance, store_upkeep, upkeep, waits
 from app.engine import worker as hints
 from app.engine.beat import Beat
 from app.engine.errors import EngineError
-from app.engine.publisher import Publisher
 from app.engine.queue import note_others, why_failed
 from app.engine.runtime import CONNECTIONS, DATABASE_IS_AWAY, WORKER_CONNECTIONS, logger, runtime
 from app.engine.store import Claimed
 from app.engine.upkeep import identity
+from app.lib.coalescing import Coalescer
 
 SLICE_SECONDS = 5.0  # how long one hint goes on with other runs before RQ gets its thread back
 BATCH = 10
@@ -154,13 +154,14 @@ def run_worker() -> int:
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     worker = _worker = Worker(name)
     signals = _listen_for_signals(worker.stop)
-    publisher = Publisher(state.ports.publish)
-    state.announce = publisher.add
+    publisher, matcher = Coalescer(state.ports.publish), Coalescer(waits.look_for_waits)
+    state.announce, state.look_for_waits = publisher.add, matcher.add
     state.pool.grow(WORKER_CONNECTIONS - CONNECTIONS)
     threads = [
         threading.Thread(target=worker.beat.loop, args=(worker.stop,), name="beat", daemon=True),
         threading.Thread(target=upkeep.loop, args=(name, worker.stop), name="upkeep", daemon=True),
         threading.Thread(target=publisher.loop, name="publisher", daemon=True),
+        threading.Thread(target=matcher.loop, name="matcher", daemon=True),
         threading.Thread(target=hints.serve, args=(worker, state.ports), name="rq", daemon=True),
     ]
     for thread in threads:
@@ -172,6 +173,7 @@ def run_worker() -> int:
         except DATABASE_IS_AWAY as error:
             logger.warning("worker.database_away", error=type(error).__name__)
     _drain(worker, threads)
+    matcher.close()
     publisher.close()
     logger.info("worker.stopped", worker=name, by=signals[0] if signals else "", cut_off=worker.beat.count())
     if worker.is_busy():

@@ -37,6 +37,7 @@ class RunView:
     attempt: int
     recoveries: int
     parent_run: UUID | None
+    parent_step: str | None
     forked_from: UUID | None
     held_by: str | None
     worker: str | None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.engine.errors import RegistrationError
+from app.engine.errors import EngineError, RegistrationError
 
 DAY = 86_400
 BACKOFF = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 2400.0, 3600.0, 7200.0)  # seconds (specs: semantics)
@@ -82,6 +82,17 @@ class Registry:
         if known is not None and known.function.__qualname__ != workflow.function.__qualname__:
             raise RegistrationError(f"Two workflows are called {workflow.name!r}; give one another name.")
         self.by_name[workflow.name] = workflow
+
+    def name_of(self, workflow: str | Callable[..., Any]) -> str:
+        """Return the name of a workflow given by its name or its function.
+
+        Raises:
+            EngineError: this process has none like that.
+        """
+        for known in self.by_name.values():
+            if not known.is_hook and workflow in (known.name, known.function):
+                return known.name
+        raise EngineError(f"There is no workflow {workflow!r} in this process.")
 
     def names(self) -> list[str]:
         """Return the names of all workflows, hooks included."""

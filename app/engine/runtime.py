@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
@@ -128,6 +129,7 @@ class Runtime:
     pool: Pool
     is_draining: bool = False
     announce: Callable[[Iterable[str]], None] = field(default=lambda _topics: None)
+    look_for_waits: Callable[[Iterable[UUID]], None] = field(default=lambda _events: None)
     hint: Callable[[Iterable[tuple[str, str]]], None] = field(default=lambda _runs: None)
     show_failed: Callable[[str, str], None] = field(default=lambda _workflow, _run_id: None)
 

@@ -45,9 +45,9 @@ event = sa.Table(
     _time("matched_at"),  # null: the waits that it may end have not been looked through yet
     _time("created_at", nullable=False),
 )
-# The events that a new wait looks back over (waits.scan).
-sa.Index("ix_event_topic", event.c.topic, event.c.id)
-# Events whose sender died before it had looked for waits (waits.match_forgotten).
+# The events that a new wait looks back over (waits.look_back).
+sa.Index("ix_event_topic", event.c.topic, event.c.created_at)
+# Events whose sender died before it had looked for waits (waits.look_for_forgotten).
 sa.Index("ix_event_unmatched", event.c.created_at, postgresql_where=sa.text("matched_at IS NULL"))
 
 run = sa.Table(
@@ -145,9 +145,7 @@ _RUNS_ON = "status IN ('queued', 'running', 'waiting', 'paused', 'debounced')"
 sa.Index("ix_run_deadline", run.c.deadline_at, postgresql_where=sa.text(f"deadline_at IS NOT NULL AND {_RUNS_ON}"))
 # Find the run that a further event puts off, and the one that stands for all of its key (starting).
 sa.Index("ix_run_debounce", run.c.debounce_key, unique=True, postgresql_where=sa.text("status = 'debounced'"))
-sa.Index(
-    "ix_run_singleton", run.c.singleton_key, postgresql_where=sa.text(f"singleton_key IS NOT NULL AND {_RUNS_ON}")
-)
+sa.Index("ix_run_singleton", run.c.singleton_key, postgresql_where=sa.text(f"singleton_key IS NOT NULL AND {_RUNS_ON}"))
 # Find an invoked run by its parent's step, and those that end with their parent (steps.invoke, upkeep).
 sa.Index("ix_run_parent", run.c.parent_run, run.c.parent_step, postgresql_where=sa.text("parent_run IS NOT NULL"))
 sa.Index("ix_run_cascade", run.c.parent_run, postgresql_where=sa.text(f"is_cancelled_with_parent AND {_RUNS_ON}"))
@@ -204,7 +202,7 @@ flow = sa.Table(
     _time("arrival_at"),  # of a throttle or rate limit: the theoretical arrival time of GCRA
 )
 
-# What a run waits for, or is cancelled by: one row per name. Events are looked for on both sides, after each side's commit.
+# What a run waits for, or is cancelled by: one row per name (waits).
 wait = sa.Table(
     "wait",
     metadata,
@@ -214,19 +212,20 @@ wait = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False, server_default="open"),
     sa.Column("match_path", ARRAY(sa.Text)),  # into the arriving event: {data,course_id}
-    sa.Column("match_value", sa.Text),  # what must be there
+    sa.Column("match_value", sa.Text),  # the MD5 of what must be there
     sa.Column("condition", sa.Text),  # or an expression over event and arriving
     _time("since", nullable=False),  # events from before this do not count
     _time("due_at"),
     sa.Column("event_id", UUID),  # that ended it
+    sa.Column("error", sa.Text),  # what is wrong with its condition
     _time("scanned_at"),  # null: the events that came before it have not been looked through yet
     _time("created_at", nullable=False),
     _one_of("kind", ("event", "cancel")),
-    _one_of("status", ("open", "matched", "timed-out", "closed")),
+    _one_of("status", ("open", "matched", "timed-out", "closed", "failed")),
 )
-# The waits that an event may end (waits.match).
+# The waits that an event may end (waits.look_for_waits).
 sa.Index("ix_wait_topic", wait.c.topic, wait.c.match_value, postgresql_where=sa.text("status = 'open'"))
-# Waits whose worker died before it had looked back (waits.scan_forgotten).
+# Waits whose worker died before it had looked back (waits.look_for_forgotten).
 sa.Index(
     "ix_wait_unscanned",
     wait.c.created_at,

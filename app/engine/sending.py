@@ -27,10 +27,11 @@ from app.lib.ids import new_id
 
 MAX_EVENTS = 5000
 MAX_NAME = 256
-RESERVED = ("run/",)
+RESERVED = ("run/", "schedule/", "engine/", "workflow/")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)+")
 _COLLECTED = "engine.collected"
 _WRITTEN = "engine.written"
+_SENT = "engine.sent"
 _CHANGED = "engine.changed"
 
 
@@ -103,8 +104,9 @@ def write_collected(session: Session) -> None:
     """Write what `session` has collected, on its own connection and in its transaction."""
     collected: list[_Collected] = session.info.pop(_COLLECTED, [])
     if collected:
-        runs = write_repeating(driver(session), [item.event for item in collected])
-        session.info.setdefault(_WRITTEN, []).extend(runs)
+        events = [item.event for item in collected]
+        session.info.setdefault(_WRITTEN, []).extend(write_repeating(driver(session), events))
+        session.info.setdefault(_SENT, []).extend(event.id for event in events)
 
 
 def write_repeating(connection: Connection, events: list[NewEvent]) -> list[NewRun]:
@@ -119,18 +121,26 @@ def write_repeating(connection: Connection, events: list[NewEvent]) -> list[NewR
     return runs
 
 
-def tell_after_commit(session: Session, runs: list[NewRun], changed: Iterable[str] = ()) -> None:
-    """Give hints for new `runs`, and announce them and the topics `changed`, once `session` has committed."""
+def tell_after_commit(
+    session: Session, runs: list[NewRun], changed: Iterable[str] = (), sent: Iterable[UUID] = ()
+) -> None:
+    """Once `session` has committed, tell of new `runs`, of the topics `changed`, and of the events that were `sent`."""
+    session.info.setdefault(_SENT, []).extend(sent)
     session.info.setdefault(_WRITTEN, []).extend(runs)
     session.info.setdefault(_CHANGED, set()).update(changed)
 
 
-def tell(runs: list[NewRun]) -> None:
-    """Give workers hints about new runs and browsers their topics; call it after the commit."""
+def tell(runs: list[NewRun], sent: Iterable[UUID] = ()) -> None:
+    """Give workers hints about new runs, browsers their topics, and waits the events that were `sent`.
+
+    Call it after the commit.
+    """
+    state = runtime()
     if runs:
-        state = runtime()
         state.hint([(run.workflow, str(run.id)) for run in runs])
         state.announce({topic for run in runs for topic in topics(run.id, run.subject, run.owner_id)})
+    if sent:
+        state.look_for_waits(sent)
 
 
 def topics(run_id: UUID, subject: str | None, owner_id: UUID | None) -> list[str]:
@@ -170,7 +180,7 @@ def _after_commit(session: Session) -> None:
             if item.savepoint is released:
                 item.savepoint = released.parent if released.parent and released.parent.nested else None
         return
-    tell(session.info.pop(_WRITTEN, []))
+    tell(session.info.pop(_WRITTEN, []), session.info.pop(_SENT, []))
     changed = session.info.pop(_CHANGED, None)
     if changed:
         runtime().announce(changed)
@@ -182,5 +192,5 @@ def _after_end(session: Session, transaction: SessionTransaction) -> None:
         kept = [item for item in session.info.get(_COLLECTED, []) if item.savepoint is not transaction]
         session.info[_COLLECTED] = kept
     elif transaction.parent is None:
-        for name in (_COLLECTED, _WRITTEN, _CHANGED):
+        for name in (_COLLECTED, _WRITTEN, _SENT, _CHANGED):
             session.info.pop(name, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.engine import current, sending
+from app.engine import current, sending, waits
 from app.engine.errors import OutsideCallRefused
 from app.engine.queue import Hints
 from app.engine.runtime import Ports, install
@@ -12,6 +12,7 @@ from app.lib import outside
 def start(ports: Ports) -> None:
     """Start the engine of this process with what the application hands it."""
     state = install(ports)
+    state.look_for_waits = waits.look_for_waits
     if ports.redis_url:
         hints = Hints(ports.redis_url, ports.namespace)
         state.hint, state.show_failed = hints.give, hints.show_failed

@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from app.engine import branches, codec, current, memory, sending
-from app.engine.errors import EngineError, Interrupt, LimitExceeded, LostLease, StepError, StepKindChanged
+from app.engine import branches, children, codec, current, memory, sending, waits
+from app.engine.children import Child
+from app.engine.errors import EngineError, Interrupt, LimitExceeded, LostLease, Park, StepError, StepKindChanged
 from app.engine.execution import Execution
 from app.engine.memory import Call
-from app.engine.registry import RETRIES
+from app.engine.registry import RETRIES, registry
 from app.engine.runtime import DATABASE_IS_AWAY, logger, runtime
 from app.engine.store import Memo
+from app.engine.store_events import Event
+from app.engine.waits import Wanted
+from app.lib.durations import Duration, seconds
 
 MAX_STEPS = 10_000
 
@@ -89,6 +94,78 @@ class Step:
         owner = owner_id or self._execution.run.owner_id
         return str(self._advance("send", id, Call(_send, (name, data), {"owner_id": owner}, RETRIES)))
 
+    def sleep(self, id: str, duration: Duration) -> None:  # noqa: A002
+        """Sleep for "10m", "2h", "3d", a timedelta or seconds; meanwhile the run holds no worker and no slot.
+
+        The wake time is remembered once: no restart makes the sleep longer.
+        """
+        pause = timedelta(seconds=seconds(duration))
+        self._sleep(id, lambda: self._execution.now() + pause)
+
+    def sleep_until(self, id: str, when: datetime) -> None:  # noqa: A002
+        """Sleep until `when` (with a time zone), as it is when the step is met first."""
+        if when.tzinfo is None:
+            raise EngineError(f"Step {id!r}: sleep_until needs a time with a time zone.")
+        self._sleep(id, lambda: when)
+
+    def wait_for_event(
+        self,
+        id: str,  # noqa: A002
+        name: str | Sequence[str],
+        *,
+        match: str | None = None,
+        if_: str | None = None,
+        timeout: Duration,
+        since: datetime | None = None,
+    ) -> Event | None:
+        """Wait for an event of the run's owner; returns the oldest that matches, or None when none came in time.
+
+        It may have come before: any since the run was created counts, unless the run was started by it or has taken it
+        in another wait. Meanwhile the run holds no worker and no slot.
+
+        Args:
+            id: stable kebab-case name.
+            name: of the event, or several names of which any will do.
+            match: a path such as `data.course_id` at which the run's own event and the arriving one must have the same.
+            if_: or (and) an expression over `event`, which started the run, and `arriving`.
+            timeout: how long to wait at most, for example "3d".
+            since: only events that came later than this count.
+
+        Raises:
+            StepError: the match or the condition cannot be evaluated.
+        """
+        names = (name,) if isinstance(name, str) else tuple(name)
+        wanted = Wanted(names, match, if_, seconds(timeout), since)
+        shown = {"event": list(names), "match": match, "if": if_, "timeout": timeout}
+        value = self._await("wait", id, shown, lambda key: waits.outcome(self._execution, key, wanted))
+        return None if value is None else Event.from_memo(value)
+
+    def invoke(
+        self,
+        id: str,  # noqa: A002
+        workflow: str | Callable[..., Any],
+        data: dict[str, Any] | None = None,
+        *,
+        timeout: Duration = "365d",
+        cancel_child: bool = False,
+    ) -> Any:
+        """Run another workflow as a child and return its result; meanwhile this run holds no worker and no slot.
+
+        Args:
+            id: stable kebab-case verb.
+            workflow: its function, or its name.
+            data: what it finds as `ctx.event.data`; its event is called `workflow/invoked` and has this run's owner.
+            timeout: how long to wait for its end at most.
+            cancel_child: cancel the child when this run ends otherwise than completed, or stops waiting.
+
+        Raises:
+            StepError: the child failed, was cancelled or skipped, or did not end in time.
+        """
+        name = registry.name_of(workflow)
+        child = Child(name, {} if data is None else data, seconds(timeout), cancel_child)
+        shown = {"workflow": name, "data": child.data}
+        return self._await("invoke", id, shown, lambda key: children.outcome(self._execution, key, child))
+
     def map(
         self,
         id: str,  # noqa: A002
@@ -131,6 +208,16 @@ class Step:
             if len(self._execution.loaded.memos) >= MAX_STEPS:
                 raise LimitExceeded("steps_per_run", f"A run has at most {MAX_STEPS} steps; split the work into runs.")
             return memory.make(self._execution, kind, key, position, call)
+
+    def _sleep(self, id: str, until: Callable[[], datetime]) -> None:  # noqa: A002
+        wake_at = datetime.fromisoformat(self._advance("sleep", id, Call(lambda: until().isoformat(), (), {}, RETRIES)))
+        with self._leaving():
+            if wake_at > self._execution.now():
+                raise Park(wake_at)
+
+    def _await(self, kind: str, id: str, shown: dict[str, Any], outcome: Callable[[str], Any]) -> Any:  # noqa: A002
+        """Remember what `outcome(key)` returns or raises, once it does so instead of parking."""
+        return self._advance(kind, id, Call(lambda _shown: outcome(current.key()), (shown,), {}, RETRIES))
 
     def _branch_out(self, id: str, calls: Sequence[tuple[str, Callable[[Step], Any]]], limit: int) -> list[Any]:  # noqa: A002
         with self._leaving():

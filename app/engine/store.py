@@ -94,6 +94,15 @@ UPDATE run SET status = 'queued', lease_until = NULL, worker = NULL, active = NU
 WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = 'running' RETURNING id
 """
 
+# Moves wake_seq also of a running run, so that one about to park goes round again instead.
+WAKE = """
+UPDATE run SET wake_seq = wake_seq + 1, status = CASE status WHEN 'waiting' THEN 'queued' ELSE status END,
+               sort_at = CASE status WHEN 'waiting' THEN coalesce(due_at, sort_at) ELSE sort_at END, due_at = NULL
+WHERE id IN (
+  SELECT id FROM run WHERE id = ANY(%s) AND status IN ('waiting', 'running') ORDER BY id FOR NO KEY UPDATE)
+RETURNING workflow, id, status
+"""
+
 FINISH = """
 UPDATE run SET status = %(status)s, output = %(output)s::json, error = %(error)s::json,
                reason = coalesce(%(reason)s, reason), lease_until = NULL, worker = NULL, active = NULL, due_at = NULL,
@@ -104,7 +113,11 @@ WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = ANY(%(from_statuses)s)
 RETURNING id
 """
 
+FENCE = "SELECT id FROM run WHERE id = %s AND epoch = %s AND status = 'running' FOR SHARE"
+
 LOOK_AGAIN = "SELECT wake_seq, requested, engine_now() FROM run WHERE id = %s AND epoch = %s AND status = 'running'"
+
+FORGET_WAITS = "DELETE FROM wait WHERE run_id = %s"
 
 RELEASE_KEY = "DELETE FROM idem WHERE scope = %s AND key = %s AND holder = %s"
 
@@ -305,3 +318,9 @@ def look_again(connection: Connection, run: Claimed) -> bool:
         return False
     run.wake_seq, run.requested, run.claimed_at = row
     return True
+
+
+def wake(connection: Connection, ids: list[UUID]) -> list[tuple[str, str]]:
+    """Wake these runs; returns (workflow, run id) of those that are queued now."""
+    rows = connection.execute(WAKE, [ids]).fetchall()
+    return [(workflow, str(run_id)) for workflow, run_id, status in rows if status == "queued"]

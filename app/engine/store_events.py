@@ -46,6 +46,8 @@ class NewRun:
     parent_run: UUID | None = None
     forked_from: UUID | None = None
     edited: str | None = None
+    parent_step: str | None = None
+    is_cancelled_with_parent: bool = False
 
 
 CLAIM_KEY = """
@@ -68,9 +70,11 @@ INSERT_FLOW = "INSERT INTO flow (key) SELECT unnest(%s::text[]) ON CONFLICT DO N
 
 INSERT_RUN = """
 INSERT INTO run (id, workflow, version, status, owner_id, subject, event_id, event_name, flow_a, flow_b,
-                 idempotency_key, parent_run, forked_from, edited, sort_at, created_at)
+                 idempotency_key, parent_run, parent_step, is_cancelled_with_parent, forked_from, edited,
+                 sort_at, created_at)
 SELECT %(id)s, %(workflow)s, %(version)s, 'queued', %(owner_id)s, %(subject)s, %(event_id)s, %(event_name)s,
-       %(flow_a)s, %(flow_b)s, %(idempotency_key)s, %(parent_run)s, %(forked_from)s, %(edited)s::json, at, at
+       %(flow_a)s, %(flow_b)s, %(idempotency_key)s, %(parent_run)s, %(parent_step)s,
+       %(is_cancelled_with_parent)s, %(forked_from)s, %(edited)s::json, at, at
 FROM engine_now() AS at
 """
 
@@ -87,6 +91,18 @@ class Event:
     owner_id: UUID | None
     created_at: datetime
 
+    def as_memo(self) -> dict[str, Any]:
+        """Return it as JSON, in which a step remembers it."""
+        owner = str(self.owner_id) if self.owner_id else None
+        at = self.created_at.isoformat()
+        return {"id": str(self.id), "name": self.name, "data": self.data, "owner_id": owner, "created_at": at}
+
+    @classmethod
+    def from_memo(cls, memo: dict[str, Any]) -> Event:
+        """Return the event that a step remembers."""
+        owner = UUID(memo["owner_id"]) if memo["owner_id"] else None
+        return cls(UUID(memo["id"]), memo["name"], memo["data"], owner, datetime.fromisoformat(memo["created_at"]))
+
 
 def write(connection: Connection, events: list[NewEvent]) -> list[NewRun]:
     """Write `events` and the runs they start; returns the runs that were written.
@@ -98,6 +114,11 @@ def write(connection: Connection, events: list[NewEvent]) -> list[NewRun]:
     fresh = [event for event in events if not event.unique_id or event.id in taken]
     _insert(connection, INSERT_EVENT, [vars(event) for event in sorted(fresh, key=lambda event: event.id)])
     return insert_runs(connection, [plan(found, event) for event in fresh for found in registry.listeners(event.name)])
+
+
+def topic(owner_id: UUID | None, name: str) -> str:
+    """Return what waits look for: an event's owner and its name."""
+    return f"{owner_id or ''}:{name}"
 
 
 def event_scope(owner_id: UUID | None) -> str:

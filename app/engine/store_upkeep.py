@@ -15,15 +15,6 @@ from app.engine.runtime import Connection
 # Upkeep waits for nobody: a process that froze with a lock would stop every clock.
 LOCK_FREE_FLOWS = f"{store.LOCK_FLOWS} NOWAIT"
 
-# Moves wake_seq also of a running run, so that one about to park goes round again instead.
-WAKE = """
-UPDATE run SET wake_seq = wake_seq + 1, status = CASE status WHEN 'waiting' THEN 'queued' ELSE status END,
-               sort_at = CASE status WHEN 'waiting' THEN coalesce(due_at, sort_at) ELSE sort_at END, due_at = NULL
-WHERE id IN (
-  SELECT id FROM run WHERE id = ANY(%s) AND status IN ('waiting', 'running') ORDER BY id FOR NO KEY UPDATE)
-RETURNING workflow, id, status
-"""
-
 WAKE_DUE = """
 UPDATE run SET wake_seq = wake_seq + 1, status = 'queued', sort_at = due_at, due_at = NULL
 WHERE id IN (
@@ -101,12 +92,6 @@ WHERE id IN (
   SELECT id FROM run WHERE id = %(id)s AND epoch = %(epoch)s AND status = 'running' FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id
 """
-
-
-def wake(connection: Connection, ids: list[UUID]) -> list[tuple[str, str]]:
-    """Wake these runs; returns (workflow, run id) of those that are queued now."""
-    rows = connection.execute(WAKE, [ids]).fetchall()
-    return [(workflow, str(run_id)) for workflow, run_id, status in rows if status == "queued"]
 
 
 def wake_due(connection: Connection, limit: int) -> list[tuple[str, str]]:

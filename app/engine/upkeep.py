@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from app.engine import endings, sending, store_admission, store_upkeep
+from app.engine import endings, sending, store_admission, store_upkeep, waits
 from app.engine.endings import Ended, Ending
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, logger, runtime
 from app.engine.store_upkeep import Expired
@@ -39,6 +39,7 @@ def run_pass() -> int:
             moved += 1
             hints += _rescue_or_say(connection, lost)
         hints += _repair_held(connection)
+        waits.look_for_forgotten(connection)
         connection.execute(store_upkeep.FORGET, [BATCH])
         connection.execute(store_upkeep.FORGET_WORKERS)
     if hints:
@@ -104,7 +105,7 @@ def _rescue(connection: Connection, lost: Expired) -> list[tuple[str, str]]:
             found = [(row[0], str(row[1]))] if row else []
             return found + store_admission.promote(connection, flows)
     ended = _bury(connection, lost, counted[0])
-    sending.tell(ended.started)
+    sending.tell(ended.started, ended.sent)
     return ended.promoted
 
 

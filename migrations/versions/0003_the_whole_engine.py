@@ -85,10 +85,11 @@ def upgrade():
     sa.Column('since', postgresql.TIMESTAMP(timezone=True), nullable=False),
     sa.Column('due_at', postgresql.TIMESTAMP(timezone=True), nullable=True),
     sa.Column('event_id', sa.UUID(), nullable=True),
+    sa.Column('error', sa.Text(), nullable=True),
     sa.Column('scanned_at', postgresql.TIMESTAMP(timezone=True), nullable=True),
     sa.Column('created_at', postgresql.TIMESTAMP(timezone=True), nullable=False),
     sa.CheckConstraint("kind IN ('event', 'cancel')", name=op.f('ck_wait_kind')),
-    sa.CheckConstraint("status IN ('open', 'matched', 'timed-out', 'closed')", name=op.f('ck_wait_status')),
+    sa.CheckConstraint("status IN ('open', 'matched', 'timed-out', 'closed', 'failed')", name=op.f('ck_wait_status')),
     sa.PrimaryKeyConstraint('run_id', 'key', 'topic', name=op.f('pk_wait'))
     )
     op.create_index('ix_wait_taken', 'wait', ['run_id', 'event_id'], unique=True, postgresql_where=sa.text("kind = 'event' AND event_id IS NOT NULL"))
@@ -101,7 +102,7 @@ def upgrade():
     # No run could wait before: nothing has to be looked for on behalf of the events that there are.
     op.execute("UPDATE event SET topic = coalesce(owner_id::text, '') || ':' || name, matched_at = created_at")
     op.alter_column('event', 'topic', nullable=False)
-    op.create_index('ix_event_topic', 'event', ['topic', 'id'], unique=False)
+    op.create_index('ix_event_topic', 'event', ['topic', 'created_at'], unique=False)
     op.create_index('ix_event_unmatched', 'event', ['created_at'], unique=False, postgresql_where=sa.text('matched_at IS NULL'))
     op.add_column('flow', sa.Column('arrival_at', postgresql.TIMESTAMP(timezone=True), nullable=True))
     op.add_column('run', sa.Column('parent_step', sa.Text(), nullable=True))

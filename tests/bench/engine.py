@@ -20,9 +20,9 @@ import sqlalchemy as sa
 from app import create_app
 from app.db import db
 from app.engine import advance, send, testing, workflow
-from app.engine.publisher import Publisher
 from app.engine.registry import registry
 from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, runtime
+from app.lib.coalescing import Coalescer
 from app.settings import Settings
 from tests import schema
 from tests.crash.processes import WorkerProcess, wait_until
@@ -131,7 +131,7 @@ def main() -> None:
 
 def _measure(settings: Settings) -> None:
     register_jobs()
-    publisher = Publisher(runtime().ports.publish)
+    publisher = Coalescer(runtime().ports.publish)
     threading.Thread(target=publisher.loop, daemon=True).start()
     runtime().announce = publisher.add  # as in a worker process, where no step waits for Redis
     runtime().pool.grow(WORKER_CONNECTIONS - CONNECTIONS)

@@ -235,7 +235,7 @@ def test_a_locked_run_does_not_delay_the_leases_of_the_others(idle, connect):
 
 def test_a_run_parks_only_if_nothing_woke_it_meanwhile(claimed, connect):
     connection = connect()
-    assert store_upkeep.wake(connection, [claimed.id]) == []  # it is running: only wake_seq moves
+    assert store.wake(connection, [claimed.id]) == []  # it is running: only wake_seq moves
     due = datetime.now(UTC)
     assert not store.park(connection, claimed, due, failed=False, progress=None)
     claimed.wake_seq += 1
@@ -251,7 +251,7 @@ def test_a_wake_up_while_the_body_leaves_makes_it_go_round_again():
         passes.append(1)
         if len(passes) == 1:
             with runtime().pool.connection() as connection:
-                store_upkeep.wake(connection, [ctx.run_id])
+                store.wake(connection, [ctx.run_id])
             raise RuntimeError("leave")
         return "seen"
 
@@ -270,7 +270,7 @@ def test_a_run_that_goes_round_again_keeps_its_clock_and_what_it_has_said():
         if len(seen) == 1:
             ctx.progress(current_step="first", message="Said in the first pass")
             with runtime().pool.connection() as connection:
-                store_upkeep.wake(connection, [ctx.run_id])
+                store.wake(connection, [ctx.run_id])
                 connection.execute("SELECT set_config('throughline.clock_offset', '1 hour', false)")
             step.run("break", lambda: 1 / 0)
 

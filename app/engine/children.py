@@ -1,0 +1,99 @@
+"""Runs that a step invokes: found again by their parent's step, which waits for their end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from app.engine import codec, sending, store, store_events
+from app.engine.errors import LostLease, NonRetriable, Park
+from app.engine.execution import Execution
+from app.engine.registry import registry
+from app.engine.runtime import runtime
+from app.engine.schema import FINAL
+from app.engine.store_events import NewEvent, NewRun
+from app.lib.ids import new_id
+
+INVOKED = "workflow/invoked"
+
+FIND = """
+SELECT id, parent_step, status, error, reason, created_at FROM run
+WHERE parent_run = %s AND parent_step = coalesce(%s, parent_step)
+"""
+OUTPUT = "SELECT output FROM run WHERE id = %s"
+
+
+class ChildFailed(NonRetriable):
+    """The invoked run did not complete, or not in time."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.code = f"child_{status}"
+
+
+@dataclass(frozen=True)
+class Child:
+    """What a step invokes."""
+
+    workflow: str
+    data: dict[str, Any]
+    seconds: float
+    is_cancelled_with_parent: bool
+
+
+@dataclass(frozen=True)
+class _Found:
+    id: UUID
+    parent_step: str
+    status: str
+    error: dict[str, Any] | None
+    reason: str | None
+    created_at: datetime
+
+
+def outcome(execution: Execution, key: str, child: Child) -> Any:
+    """Return the result of the run that this step invokes; the first time, start it.
+
+    Raises:
+        Park: it has not ended.
+        ChildFailed: it ended otherwise than completed, or has not ended in time.
+        LostLease: the run belongs to another worker.
+    """
+    found = execution.once("children", lambda: _find(execution)).get(key)
+    if found is None:
+        _start(execution, key, child)
+        found = _find(execution, key)[key]
+    if found.status == "completed":
+        with runtime().pool.connection() as connection:
+            row = connection.execute(OUTPUT, [found.id]).fetchone()
+        return None if row is None else row[0]
+    if found.status in FINAL:
+        why = (found.error or {}).get("message") or found.reason or ""
+        raise ChildFailed(found.status, f"The run {found.id} of {child.workflow!r} is {found.status}. {why}".strip())
+    due_at = found.created_at + timedelta(seconds=child.seconds)
+    if due_at > execution.now():
+        raise Park(due_at)
+    raise ChildFailed("timeout", f"The run {found.id} of {child.workflow!r} has not ended in {child.seconds:g} s.")
+
+
+def _find(execution: Execution, key: str | None = None) -> dict[str, _Found]:
+    with runtime().pool.connection() as connection, connection.cursor(row_factory=class_row(_Found)) as cursor:
+        return {found.parent_step: found for found in cursor.execute(FIND, [execution.run.id, key]).fetchall()}
+
+
+def _start(execution: Execution, key: str, child: Child) -> None:
+    """Write the child and its event, only while the parent is this worker's: so there is one, whoever else tries."""
+    run, workflow = execution.run, registry.by_name[child.workflow]
+    text = codec.dump_event(child.data, INVOKED)
+    event = NewEvent(new_id(), INVOKED, child.data, text, run.owner_id)
+    kept = {"parent_run": run.id, "parent_step": key, "is_cancelled_with_parent": child.is_cancelled_with_parent}
+    with runtime().pool.connection() as connection, connection.transaction():
+        if connection.execute(store.FENCE, [run.id, run.epoch]).fetchone() is None:
+            raise LostLease(run.id)
+        connection.execute(store_events.INSERT_EVENT, vars(event))
+        started: list[NewRun] = store_events.insert_runs(connection, [store_events.plan(workflow, event, **kept)])
+    sending.tell(started, [event.id])

@@ -1,0 +1,374 @@
+"""Waiting for events: what a run waits for, or is cancelled by, is a row; so is an event.
+
+Both sides publish first and look after: the sender commits its event and then looks for waits that it ends; a worker
+commits a wait and then looks back over the events. Whichever committed later sees the other. `event.matched_at` and
+`wait.scanned_at` stay null until that side's look has committed; upkeep does what is null because a process died.
+
+Times are those of the clock when a row is written: `now()` would be the start of the transaction, and lose events.
+Lock order: runs by id, then waits. A look holds the runs whose waits it ends, so that a run takes an event once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import class_row
+
+from app.engine import expressions, store, store_events
+from app.engine.errors import ExpressionError, LostLease, Park
+from app.engine.execution import Execution
+from app.engine.runtime import DATABASE_IS_AWAY, Connection, logger, runtime
+from app.engine.store_events import Event
+
+BATCH = 500
+SETTLED_SECONDS = 0.5  # upkeep leaves younger events to their senders
+
+REGISTER = """
+INSERT INTO wait (run_id, key, topic, kind, match_path, match_value, condition, since, due_at, created_at)
+SELECT run.id, %(key)s, topic, 'event', %(path)s::text[], %(value)s, %(condition)s,
+       greatest(%(since)s::timestamptz, run.created_at), engine_now() + %(seconds)s * interval '1 second', engine_now()
+FROM run, unnest(%(topics)s::text[]) AS topic
+WHERE run.id = %(run_id)s AND run.epoch = %(epoch)s AND run.status = 'running' FOR SHARE OF run
+ON CONFLICT DO NOTHING
+"""
+
+STATES = """
+SELECT DISTINCT ON (key) key, status, due_at, event_id, error, scanned_at IS NULL AS is_fresh FROM wait
+WHERE run_id = %s AND key = coalesce(%s, key) AND kind = 'event' ORDER BY key, event_id NULLS LAST, error NULLS LAST
+"""
+
+TIME_OUT = """
+UPDATE wait SET status = 'timed-out'
+WHERE run_id = %(run_id)s AND key = %(key)s AND status = 'open' AND due_at <= engine_now() RETURNING key
+"""
+
+# PostgreSQL cannot look into an event that has a null character or half a character somewhere: `_fits` does so.
+_PAIRS = """
+SELECT wait.run_id, wait.key, wait.topic, wait.kind, wait.match_path, wait.match_value, wait.condition,
+       event.id AS event_id, event.name, event.data, event.owner_id, cause.id AS cause_id, cause.name AS cause_name,
+       CASE WHEN wait.condition IS NOT NULL THEN cause.data END AS cause_data
+FROM event
+JOIN wait ON wait.topic = event.topic AND wait.status = 'open'
+JOIN run ON run.id = wait.run_id AND run.event_id <> event.id
+LEFT JOIN event AS cause ON cause.id = run.event_id
+WHERE (event.matched_at IS NULL OR event.matched_at >= wait.since)
+  AND CASE WHEN wait.match_path IS NULL OR event.data::text ~ '\\\\u(0000|d[89a-f])' THEN true
+           ELSE md5(event.data #>> wait.match_path) = wait.match_value END
+"""
+
+PAIRS_OF_EVENTS = (
+    f"{_PAIRS} AND event.id = ANY(%s) ORDER BY event.created_at, event.id, wait.run_id, wait.created_at, wait.key"
+)
+
+# Nothing that arrived after `since` was written an hour before it: so much of an index is enough.
+PAIRS_OF_WAIT = f"""{_PAIRS} AND wait.run_id = %s AND wait.key = %s
+  AND event.created_at >= wait.since - interval '1 hour'
+ORDER BY event.created_at, event.id
+"""
+
+LOCK_RUNS = "SELECT id FROM run WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+PATIENCE = "SET LOCAL lock_timeout = '300ms'"  # a checkpoint takes a millisecond; a frozen process may take for ever
+
+TAKE = """
+UPDATE wait SET status = CASE WHEN wait.topic = %(topic)s THEN 'matched' ELSE 'closed' END,
+                event_id = CASE WHEN wait.topic = %(topic)s THEN %(event_id)s::uuid END
+FROM unnest(%(runs)s::uuid[], %(keys)s::text[]) AS mine (run_id, key)
+WHERE wait.run_id = mine.run_id AND wait.key = mine.key AND wait.status = 'open' AND NOT EXISTS (
+  SELECT FROM wait AS taken
+  WHERE taken.run_id = mine.run_id AND taken.kind = 'event' AND taken.event_id = %(event_id)s::uuid)
+RETURNING wait.run_id
+"""
+
+SPOIL = "UPDATE wait SET status = 'failed', error = %s WHERE run_id = %s AND key = %s AND status = 'open'"
+SCANNED = "UPDATE wait SET scanned_at = engine_now() WHERE run_id = %s AND key = %s AND scanned_at IS NULL"
+
+# Most events end no wait: one statement says so. Losing it in a crash only means another look.
+NOBODY_WAITS = """
+UPDATE event SET matched_at = engine_now()
+WHERE id = ANY(%s) AND matched_at IS NULL
+  AND NOT EXISTS (SELECT FROM wait WHERE wait.topic = event.topic AND wait.status = 'open')
+RETURNING id
+"""
+MATCHED = "UPDATE event SET matched_at = engine_now() WHERE id = %s AND matched_at IS NULL"
+
+FORGOTTEN_EVENTS = """
+SELECT id FROM event WHERE matched_at IS NULL AND created_at < engine_now() - %s * interval '1 second'
+ORDER BY created_at LIMIT %s
+"""
+FORGOTTEN_WAITS = """
+SELECT DISTINCT run_id, key FROM wait WHERE scanned_at IS NULL AND status = 'open' LIMIT %s
+"""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a step waits for: events of one of these names, of the run's owner, that match."""
+
+    names: tuple[str, ...]
+    match: str | None
+    condition: str | None
+    seconds: float
+    since: datetime | None
+
+    def row(self, execution: Execution, key: str) -> dict[str, Any]:
+        """Return the values of its row.
+
+        Raises:
+            ExpressionError: its condition is malformed, or the run's own event has nothing at the path to be matched.
+        """
+        run, event = execution.run, execution.loaded.event
+        if self.condition is not None:
+            expressions.check(self.condition, ("event", "arriving"))
+        path, value = matching(self.match, event.data)
+        if self.match is not None and value is None:
+            raise ExpressionError(f"The event of this run has no {self.match}: there is nothing to match by.")
+        topics = sorted(store_events.topic(run.owner_id, name) for name in set(self.names))
+        return {
+            "run_id": run.id,
+            "epoch": run.epoch,
+            "key": key,
+            "topics": topics,
+            "path": path,
+            "value": value,
+            "condition": self.condition,
+            "seconds": self.seconds,
+            "since": self.since,
+        }
+
+
+@dataclass(frozen=True)
+class State:
+    """How a wait stands. `event_id` ended it; `error` spoilt it."""
+
+    key: str
+    status: str
+    due_at: datetime
+    event_id: UUID | None
+    error: str | None
+    is_fresh: bool
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A wait, and an event that may end it."""
+
+    run_id: UUID
+    key: str
+    topic: str
+    kind: str
+    match_path: list[str] | None
+    match_value: str | None
+    condition: str | None
+    event_id: UUID
+    name: str
+    data: Any
+    owner_id: UUID | None
+    cause_id: UUID | None
+    cause_name: str | None
+    cause_data: Any
+
+
+def matching(match: str | None, data: dict[str, Any]) -> tuple[list[str] | None, str | None]:
+    """Return the columns of a wait that matches by a path such as `data.course_id`: the path, and what must be there.
+
+    The second is None when `data`, the payload of the run's own event, has nothing there.
+    """
+    if match is None:
+        return None, None
+    start, _, path = match.partition(".")
+    if start != "data" or not expressions.PATH.fullmatch(path):
+        raise ExpressionError(f"match={match!r} is no path into an event's data; write it like data.course_id.")
+    return path.split("."), _fingerprint(expressions.look_up(path, data))
+
+
+def outcome(execution: Execution, key: str, wanted: Wanted) -> dict[str, Any] | None:
+    """Return the event that this step waits for, as JSON, or None when none came in time.
+
+    Raises:
+        Park: neither has happened yet.
+        ExpressionError: what it waits for is malformed, or cannot be evaluated.
+        LostLease: the run belongs to another worker.
+    """
+    state = _look_at(execution, key, wanted)
+    if state.status == "open":
+        raise Park(state.due_at)
+    if state.error is not None:
+        raise ExpressionError(state.error)
+    if state.event_id is None:
+        return None
+    with runtime().pool.connection() as connection, connection.cursor(row_factory=class_row(Event)) as cursor:
+        event = cursor.execute(store_events.LOAD_EVENT, [state.event_id]).fetchone()
+    return None if event is None else event.as_memo()
+
+
+def _look_at(execution: Execution, key: str, wanted: Wanted) -> State:
+    """Return how the wait of this step stands; the first time, register it and look back over the events."""
+    run_id = execution.run.id
+    # The lock of `once` before a connection, as in children: in the other order all connections could wait for it.
+    known: dict[str, State] = execution.once("waits", lambda: _load_states(run_id))
+    with runtime().pool.connection() as connection:
+        state: State | None = known.get(key)
+        if state is None:
+            connection.execute(REGISTER, wanted.row(execution, key))
+            state = _state(connection, run_id, key)
+        if state is not None and state.is_fresh and state.status == "open":
+            look_back(connection, run_id, key)
+            state = _state(connection, run_id, key)
+        if state is None:
+            raise LostLease(run_id)
+        if state.status == "open" and state.due_at <= execution.now():
+            connection.execute(TIME_OUT, {"run_id": run_id, "key": key})
+            state = _state(connection, run_id, key) or state
+        return state
+
+
+def look_back(connection: Connection, run_id: UUID, key: str) -> None:
+    """End a wait by the oldest event that matches it and came before it, if there is one."""
+    for pair in _pairs(connection, PAIRS_OF_WAIT, [run_id, key]):
+        if _fits(connection, pair):
+            if not _take(connection, [pair]):
+                return  # its run is locked by a process that froze: upkeep looks again
+            state = _state(connection, run_id, key)
+            if state is None or state.status != "open":
+                break  # else its run has taken this event before
+    connection.execute(SCANNED, [run_id, key])
+
+
+def look_for_waits(ids: Iterable[UUID]) -> None:
+    """End the waits that these events end, oldest event first; call it after their commit. Never raises.
+
+    What cannot be done now (a run is locked by a process that froze, the database is away) upkeep does.
+    """
+    try:
+        with runtime().pool.connection() as connection:
+            _look_for_waits(connection, list(ids))
+    except DATABASE_IS_AWAY as error:
+        logger.warning("waits.database_away", error=type(error).__name__)
+    except Exception:  # noqa: BLE001  (after a commit, which nothing may make look like a failure)
+        logger.exception("waits.look_failed")
+
+
+def look_for_forgotten(connection: Connection) -> None:
+    """Do the looks of processes that died between their commit and their look."""
+    events = connection.execute(FORGOTTEN_EVENTS, [SETTLED_SECONDS, BATCH]).fetchall()
+    _look_for_waits(connection, [row[0] for row in events])
+    for run_id, key in connection.execute(FORGOTTEN_WAITS, [BATCH]).fetchall():
+        look_back(connection, run_id, key)
+
+
+def _look_for_waits(connection: Connection, ids: list[UUID]) -> None:
+    if not ids:
+        return
+    done = {row[0] for row in connection.execute(NOBODY_WAITS, [ids]).fetchall()}
+    ids = [event_id for event_id in ids if event_id not in done]
+    found: dict[UUID, dict[tuple[UUID, str], _Pair]] = {event_id: {} for event_id in ids}
+    for pair in _pairs(connection, PAIRS_OF_EVENTS, [ids]) if ids else ():
+        if _fits(connection, pair):  # of several waits of a run, the oldest gets the event
+            found[pair.event_id].setdefault((pair.run_id, "" if pair.kind == "event" else pair.key), pair)
+    for event_id, chosen in found.items():
+        pairs = list(chosen.values())
+        groups = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
+        if all([_take(connection, group) for group in groups]):  # noqa: C419  (each group, also after a locked one)
+            connection.execute(MATCHED, [event_id])
+
+
+def _take(connection: Connection, pairs: Sequence[_Pair]) -> bool:
+    """End these waits by their one event, and wake or cancel their runs; false when some of the runs were locked."""
+    event = pairs[0]
+    runs = sorted({pair.run_id for pair in pairs if pair.kind == "event"})
+    with connection.transaction():
+        locked = _lock_runs(connection, runs)
+        mine = [pair for pair in pairs if pair.run_id in locked and pair.kind == "event"]
+        woken = store.wake(connection, _close(connection, event, mine))
+    if woken:
+        runtime().hint(woken)
+        runtime().announce({f"run:{run_id}" for _, run_id in woken})
+    for pair in pairs:
+        if pair.kind == "cancel":
+            _cancel(connection, pair)
+    return len(locked) == len(runs)
+
+
+def _close(connection: Connection, event: _Pair, pairs: Sequence[_Pair]) -> list[UUID]:
+    """End these waits in the caller's transaction, which has locked their runs; returns the runs whose waits ended."""
+    values = {"topic": event.topic, "event_id": event.event_id}
+    values |= {"runs": [pair.run_id for pair in pairs], "keys": [pair.key for pair in pairs]}
+    return [row[0] for row in connection.execute(TAKE, values).fetchall()]
+
+
+def _lock_runs(connection: Connection, ids: list[UUID]) -> set[UUID]:
+    """Lock runs in the caller's transaction; those of a frozen process are left out."""
+    try:
+        with connection.transaction():
+            connection.execute(PATIENCE)
+            return {row[0] for row in connection.execute(LOCK_RUNS, [ids]).fetchall()}
+    except psycopg.errors.LockNotAvailable:
+        return {row[0] for row in connection.execute(f"{LOCK_RUNS} SKIP LOCKED", [ids]).fetchall()}
+
+
+def _cancel(connection: Connection, pair: _Pair) -> None:
+    raise NotImplementedError
+
+
+def _fits(connection: Connection, pair: _Pair) -> bool:
+    """Tell whether the event ends the wait. A condition that cannot be evaluated fails its own run only."""
+    if pair.match_path is not None and _fingerprint(_at(pair.match_path, pair.data)) != pair.match_value:
+        return False
+    if pair.condition is None:
+        return True
+    names = {
+        "event": _as_names(pair.cause_id, pair.cause_name, pair.cause_data, pair.owner_id),
+        "arriving": _as_names(pair.event_id, pair.name, pair.data, pair.owner_id),
+    }
+    try:
+        return bool(expressions.evaluate(pair.condition, names))
+    except ExpressionError as error:
+        logger.info("wait.condition_failed", run_id=str(pair.run_id), step=pair.key, error=str(error))
+        if pair.kind == "event":
+            with connection.transaction():
+                _lock_runs(connection, [pair.run_id])
+                connection.execute(SPOIL, [str(error), pair.run_id, pair.key])
+                store.wake(connection, [pair.run_id])
+        return False
+
+
+def _as_names(event_id: UUID | None, name: str | None, data: Any, owner_id: UUID | None) -> dict[str, Any]:
+    return {"id": str(event_id), "name": name, "data": data, "owner_id": str(owner_id) if owner_id else None}
+
+
+def _at(path: Sequence[str], data: Any) -> Any:
+    return expressions.look_up(".".join(path), data)
+
+
+def _fingerprint(value: Any) -> str | None:
+    """Return the MD5 of a value's text as PostgreSQL's `#>>` gives it (it guards nothing: short keys for an index)."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return hashlib.md5(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+
+
+def _load_states(run_id: UUID) -> dict[str, State]:
+    with runtime().pool.connection() as connection:
+        return _states(connection, run_id)
+
+
+def _state(connection: Connection, run_id: UUID, key: str) -> State | None:
+    return _states(connection, run_id, key).get(key)
+
+
+def _states(connection: Connection, run_id: UUID, key: str | None = None) -> dict[str, State]:
+    with connection.cursor(row_factory=class_row(State)) as cursor:
+        return {state.key: state for state in cursor.execute(STATES, [run_id, key]).fetchall()}
+
+
+def _pairs(connection: Connection, statement: str, values: Sequence[Any]) -> list[_Pair]:
+    with connection.cursor(row_factory=class_row(_Pair)) as cursor:
+        return cursor.execute(statement, values).fetchall()
