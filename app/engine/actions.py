@@ -8,9 +8,8 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from app.engine import endings, sending, store, store_events
+from app.engine import endings, sending, starting, store, store_events
 from app.engine import runtime as runtimes
-from app.engine.endings import Ending
 from app.engine.errors import RunActive, UnknownRun
 from app.engine.registry import registry
 from app.engine.runtime import Connection, runtime
@@ -18,8 +17,7 @@ from app.engine.schema import FINAL
 from app.engine.store_events import Event
 
 _FLOWS = "SELECT flow_a, flow_b FROM run WHERE id = %s"
-_LOCK = "SELECT status, epoch, subject, owner_id FROM run WHERE id = %s FOR UPDATE"
-_REQUEST = "UPDATE run SET requested = 'cancel', reason = %s WHERE id = %s AND status = 'running'"
+_TOPICS = "SELECT subject, owner_id FROM run WHERE id = %s"
 _COPY = """
 INSERT INTO step (run_id, key, kind, status, position, input, output, blob_id, error, size_bytes,
                   started_at, finished_at)
@@ -41,18 +39,10 @@ def cancel(run_id: UUID, reason: str = "") -> bool:
     session.flush()
     connection = sending.driver(session)
     _lock_flows(connection, run_id)
-    row = connection.execute(_LOCK, [run_id]).fetchone()
-    if row is None or row[0] in FINAL:
-        return False
-    status, epoch, subject, owner_id = row
-    reason = reason.replace("\x00", "")
-    sending.tell_after_commit(session, [], sending.topics(run_id, subject, owner_id))
-    if status == "running":
-        connection.execute(_REQUEST, [reason, run_id])
-        return True
-    ending = Ending("cancelled", reason=reason, from_statuses=("queued", "waiting"))
-    ended = endings.finish(connection, run_id, epoch, ending)
-    sending.tell_after_commit(session, ended.started)
+    ended = endings.cancel(connection, run_id, reason.replace("\x00", ""))
+    row = connection.execute(_TOPICS, [run_id]).fetchone()
+    if ended.is_done and row:
+        sending.tell_after_commit(session, ended.started, sending.topics(run_id, *row))
     return ended.is_done
 
 
@@ -82,11 +72,10 @@ def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> U
         raise UnknownRun(f"The event of run {run_id} is gone.")
     edited = None if input is None else json.dumps({"step": step_key, "input": list(input)})
     kept = {"forked_from": run_id, "parent_run": parent_run, "subject": subject, "edited": edited}
-    plan = store_events.plan(registry.by_name[name], event, **kept)
-    plan = store_events.NewRun(**{**vars(plan), "idempotency_key": None})  # it is wanted a second time
-    store_events.insert_runs(connection, [plan])
+    plan = starting.plan(registry.by_name[name], event, **kept)
+    written = starting.insert_runs(connection, [plan])
     connection.execute(_COPY, [plan.id, run_id, copied])
-    sending.tell_after_commit(session, [plan])
+    sending.tell_after_commit(session, written)
     return plan.id
 
 

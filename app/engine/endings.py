@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from app.engine import store, store_admission, store_events
+from app.engine import starting, store, store_admission
 from app.engine.registry import registry
 from app.engine.runtime import Connection
-from app.engine.store_events import NewEvent, NewRun
+from app.engine.schema import FINAL
+from app.engine.store_events import NewEvent
+from app.engine.store_starting import NewRun
 from app.lib.ids import new_id
 
 
@@ -35,6 +37,8 @@ class Ended:
     promoted: list[tuple[str, str]] = field(default_factory=list)
 
 
+LOCK_RUN = "SELECT status, epoch FROM run WHERE id = %s FOR UPDATE"
+REQUEST = "UPDATE run SET requested = 'cancel', reason = %s WHERE id = %s AND status = 'running'"
 RUN_FOR_ENDING = """
 SELECT id, workflow, owner_id, subject, event_id, event_name, epoch, flow_a, flow_b, idempotency_key, reason
 FROM run WHERE id = %s
@@ -77,9 +81,23 @@ def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> 
     if connection.execute(store.FINISH, values).fetchone() is None:
         return Ended(is_done=False)
     if ending.status != "completed" and run.idempotency_key:
-        scope = store_events.run_scope(run.workflow, run.owner_id)
+        scope = starting.run_scope(run.workflow, run.owner_id)
         connection.execute(store.RELEASE_KEY, [scope, run.idempotency_key, run.id])
     return Ended(True, started, store_admission.promote(connection, flows))
+
+
+def cancel(connection: Connection, run_id: UUID, reason: str) -> Ended:
+    """Cancel a run in the caller's transaction, or ask its worker to; done is false only when it has ended already.
+
+    The caller has locked the run's flow keys, with all others that it locks, in their order.
+    """
+    row = connection.execute(LOCK_RUN, [run_id]).fetchone()
+    if row is None or row[0] in FINAL:
+        return Ended(is_done=False)
+    if row[0] == "running":
+        connection.execute(REQUEST, [reason, run_id])
+        return Ended(is_done=True)
+    return finish(connection, run_id, row[1], Ending("cancelled", reason=reason, from_statuses=(row[0],)))
 
 
 def _write_consequences(connection: Connection, run: EndingRun, ending: Ending) -> list[NewRun]:
@@ -88,9 +106,9 @@ def _write_consequences(connection: Connection, run: EndingRun, ending: Ending) 
         return []  # a hook's own ending starts nothing, so that a failing hook does not loop
     started: list[NewRun] = []
     if not run.event_name.startswith("run/"):
-        started += store_events.write(connection, [_lifecycle_event(run, ending)])
+        started += starting.write(connection, [_lifecycle_event(run, ending)])
     if workflow is not None and workflow.hook and ending.status != "completed":
-        started += store_events.insert_runs(connection, [_hook_run(run, workflow.hook)])
+        started += starting.insert_runs(connection, [_hook_run(run, workflow.hook)])
     return started
 
 

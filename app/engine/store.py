@@ -21,7 +21,9 @@ _RUN_COLUMNS = """id, workflow, version, owner_id, subject, event_id, epoch, wak
 
 _TAKE = """
 UPDATE run SET status = 'running', epoch = epoch + 1, lease_until = engine_now() + %(lease)s * interval '1 second',
-               worker = %(worker)s, due_at = NULL, started_at = coalesce(started_at, engine_now())
+               worker = %(worker)s, due_at = NULL, started_at = coalesce(started_at, engine_now()),
+               deadline_at = CASE WHEN started_at IS NULL THEN engine_now() + finish_seconds * interval '1 second'
+                                  ELSE deadline_at END
 """
 
 CLAIM = f"""
