@@ -1,8 +1,9 @@
 """What is decided when runs start, in the sender's transaction: at once, later, in place of others, or not at all.
 
 Idempotency is looked at first, then a singleton, the rate limit and the throttle: what one leaves out takes no place
-under the next. Everything is locked in one sorted order: idempotency keys, then the keys of all limits (rows of `flow`), then
-runs. Whoever decides under a key holds its row until the commit, and reads in statements after the one that locked.
+under the next. Everything is locked in one sorted order: idempotency keys, then the keys of all limits (rows of
+`flow`), then runs. Whoever decides under a key holds its row until the commit, and reads in statements after the one
+that locked.
 
 All runs pass concurrency, singleton, priority and timeouts: these speak of what is there at the same time. Reruns and
 invoked runs do not pass the others, for somebody waits for just this run (a singleton may still skip it). Hook runs

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from app.engine import runtime as runtimes
 from app.engine.registry import registry
 from app.engine.runtime import Connection
 from app.engine.store_events import LOAD_EVENT, Event
@@ -290,6 +291,16 @@ def park(connection: Connection, run: Claimed, due_at: datetime, *, failed: bool
 def requeue(connection: Connection, run: Claimed, *, progress: str | None) -> bool:
     """Give the lease back: the next free worker goes on."""
     return _leave(connection, REQUEUE, run, {"progress": progress})
+
+
+def lock_flows(connection: Connection, keys: list[str]) -> None:
+    """Lock flow keys, before any run, in the transaction of somebody else's session.
+
+    The lock stops all claims of these keys: if this process freezes now, PostgreSQL ends the transaction.
+    """
+    if keys:
+        connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * runtimes.FROZEN_SECONDS)}")
+        connection.execute(LOCK_FLOWS, [keys])
 
 
 def _leave(connection: Connection, statement: str, run: Claimed, values: dict[str, Any]) -> bool:

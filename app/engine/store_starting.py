@@ -134,7 +134,7 @@ def lock_keys(connection: Connection, runs: list[NewRun]) -> None:
         # Those of the runs that a singleton is about to cancel are locked with the others, not after them.
         ending = going_on(connection, [run.singleton_key for run in runs if run.is_successor])
         deciding |= {key for _, *flows in ending for key in flows if key}
-        connection.execute(store.LOCK_FLOWS, [sorted(deciding)])
+        store.lock_flows(connection, sorted(deciding))
 
 
 def going_on(connection: Connection, singleton_keys: list[str | None]) -> list[tuple[UUID, str | None, str | None]]:

@@ -86,7 +86,8 @@ def run_workflow(function: Callable[..., Any], data: dict[str, Any], *, owner_id
     """Start one run of a registered workflow with `data`, run everything due (retries too), return the run."""
     workflow = next(found for found in registry.by_name.values() if found.function is function)
     _commit()
-    sent = sending.make_event(workflow.on[0].event.replace("*", "test"), data, owner_id=owner_id)
+    name = workflow.on[0].event.replace("*", "test") if workflow.on else ""
+    sent = sending.make_event(name if "/" in name else "test/any", data, owner_id=owner_id)
     with runtime().pool.connection() as connection, connection.transaction():
         connection.execute(store_events.INSERT_EVENT, vars(sent))
         runs = starting.insert_runs(connection, [starting.plan(workflow, sent)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
@@ -121,8 +122,8 @@ def test_only_the_names_that_are_given_are_known():
 
 
 ATOMS = st.sampled_from(
-    ["1", "9999999999", "1e300", "'a'", "None", "True", "event", "event.data", "event.data.tags", "event.data.text"]
-    + ["event.data.minutes", "event.data.missing", "__import__", "event.__dict__", "[]", "{}", "print"]
+    "1 9999999999 1e300 'a' None True event event.data event.data.tags event.data.text event.data.minutes".split()
+    + "event.data.missing __import__ event.__dict__ [] {} print".split()
 )
 OPERATORS = st.sampled_from(
     ["+", "-", "*", "/", "//", "%", "**", "<<", "|", "@", "==", "<", "in", "is", "and", "or", ":=", "if", ","]
@@ -158,7 +159,5 @@ def test_any_text_ends_soon_in_json_or_in_an_error(text):
 @given(st.sampled_from(["-", "not ", "(", "[", "event.", "1 if 1 else ", "~", "1+"]), st.integers(100, 3000))
 def test_deep_nesting_ends_soon(part, count):
     close = {"(": ")", "[": "]"}.get(part, "")
-    try:
+    with contextlib.suppress(ExpressionError):
         evaluate(part * count + "1" + close * count, NAMES)
-    except ExpressionError:
-        pass

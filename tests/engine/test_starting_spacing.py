@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -72,7 +73,7 @@ def test_a_throttle_lets_its_burst_start_at_once_and_spaces_the_others_in_order(
     assert [run.status for run in oldest_first()] == ["queued", "queued", "waiting", "waiting", "waiting"]
     late = [run for run in oldest_first() if run.due_at]
     assert {run.reason for run in late} == {"throttled"}
-    assert [round((b.due_at - a.due_at).total_seconds(), 3) for a, b in zip(late, late[1:], strict=False)] == [10, 10]
+    assert [round((b.due_at - a.due_at).total_seconds(), 3) for a, b in itertools.pairwise(late)] == [10, 10]
     drain()
     assert sorted(started) == [0, 1]
     for count in (3, 4, 5):
