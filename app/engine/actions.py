@@ -9,13 +9,16 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from app.engine import endings, sending, starting, store, store_events
+from app.engine import runtime as runtimes
+from app.engine.endings import RunToCancel
 from app.engine.errors import RunActive, UnknownRun
 from app.engine.registry import registry
 from app.engine.runtime import Connection, runtime
 from app.engine.schema import FINAL
 from app.engine.store_events import Event
 
-_SHOWN = "SELECT subject, owner_id, flow_a, flow_b FROM run WHERE id = %s"
+_FLOWS = "SELECT flow_a, flow_b FROM run WHERE id = %s"
+_LOCK = f"SELECT {RunToCancel.COLUMNS} FROM run WHERE id = %s FOR UPDATE"  # noqa: S608  (constant text)
 _COPY = """
 INSERT INTO step (run_id, key, kind, status, position, input, output, blob_id, error, size_bytes,
                   started_at, finished_at)
@@ -36,15 +39,14 @@ def cancel(run_id: UUID, reason: str = "") -> bool:
     session = runtime().ports.session()
     session.flush()
     connection = sending.driver(session)
-    row = connection.execute(_SHOWN, [run_id]).fetchone()
-    if row is None:
+    _lock_flows(connection, run_id)
+    row = connection.execute(_LOCK, [run_id]).fetchone()
+    run = None if row is None else RunToCancel(*row)
+    if run is None or run.status in FINAL:
         return False
-    # Before the run itself, as everywhere; the other order deadlocks with its worker.
-    store.lock_flows(connection, sorted(key for key in row[2:] if key))
-    ended = endings.cancel(connection, run_id, reason.replace("\x00", ""))
-    if ended.is_done:
-        sending.tell_after_commit(session, ended.started, sending.topics(run_id, *row[:2]))
-    return ended.is_done
+    ended = endings.cancel(connection, run, reason.replace("\x00", ""))
+    sending.tell_after_commit(session, ended.started, sending.topics(run_id, run.subject, run.owner_id))
+    return ended.is_done or run.status == "running"
 
 
 def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> UUID:  # noqa: A002
@@ -78,6 +80,16 @@ def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> U
     connection.execute(_COPY, [plan.id, run_id, copied])
     sending.tell_after_commit(session, written)
     return plan.id
+
+
+def _lock_flows(connection: Connection, run_id: UUID) -> None:
+    """Lock the run's flow keys before the run itself, as everywhere; the other order deadlocks with its worker."""
+    row = connection.execute(_FLOWS, [run_id]).fetchone()
+    keys = sorted(key for key in row or () if key)
+    if keys:
+        # The lock stops all claims of these keys: if this process freezes now, PostgreSQL ends the transaction.
+        connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * runtimes.FROZEN_SECONDS)}")
+        connection.execute(store.LOCK_FLOWS, [keys])
 
 
 def _keys_before(connection: Connection, run_id: UUID, step_key: str) -> list[str]:

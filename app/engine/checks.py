@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from app.engine import expressions
 from app.engine.errors import ExpressionError, RegistrationError
-from app.lib import cron
+from app.lib.cron import next_tick
 from app.lib.durations import Duration, seconds
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ def check(workflow: Workflow) -> None:
     try:
         for text, names in _expressions(workflow):
             expressions.check(text, names)
-        if workflow.cron is not None:
-            cron.parse(workflow.cron)
         found = [*_alone(workflow), *_together(workflow)]
         wrong = [sentence for is_legal, sentence in found if not is_legal]
     except (ValueError, ExpressionError) as error:
@@ -63,6 +62,8 @@ def _alone(workflow: Workflow) -> Iterator[tuple[bool, str]]:
     yield all(seconds(duration) > 0 for duration in _durations(workflow)), "a duration must be longer than nothing."
     yield len(workflow.concurrency) <= MAX_LIMITS, "at most two concurrency limits are allowed."
     limits = [limit for limit in (*workflow.concurrency, workflow.throttle, workflow.rate_limit) if limit]
+    is_due = workflow.cron is None or next_tick(workflow.cron, datetime.now(UTC)) is not None
+    yield is_due, f"{workflow.cron!r} is never due."
     yield all(limit.limit >= 1 for limit in limits), "a limit must be at least 1."
     yield workflow.throttle is None or workflow.throttle.burst >= 1, "the burst of a throttle must be at least 1."
     is_mode = workflow.singleton is None or workflow.singleton.mode in ("skip", "cancel")

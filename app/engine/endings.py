@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from app.engine import starting, store, store_admission
 from app.engine.registry import registry
 from app.engine.runtime import Connection
-from app.engine.schema import FINAL
 from app.engine.store_events import NewEvent
 from app.engine.store_starting import NewRun
 from app.lib.ids import new_id
+
+NOT_RUNNING = ("queued", "waiting", "paused", "debounced")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,18 @@ class Ending:
 
 
 @dataclass(frozen=True)
+class RunToCancel:
+    """What of a run its cancellation needs."""
+
+    id: UUID
+    status: str
+    epoch: int
+    subject: str | None
+    owner_id: UUID | None
+    COLUMNS: ClassVar[str] = "id, status, epoch, subject, owner_id"
+
+
+@dataclass(frozen=True)
 class Ended:
     """Whether it was this caller who ended the run, and whom to tell after the commit."""
 
@@ -37,8 +50,7 @@ class Ended:
     promoted: list[tuple[str, str]] = field(default_factory=list)
 
 
-LOCK_RUN = "SELECT status, epoch FROM run WHERE id = %s FOR UPDATE"
-REQUEST = "UPDATE run SET requested = 'cancel', reason = %s WHERE id = %s AND status = 'running'"
+REQUEST_CANCEL = "UPDATE run SET requested = 'cancel', reason = %s WHERE id = %s AND status = 'running'"
 RUN_FOR_ENDING = """
 SELECT id, workflow, owner_id, subject, event_id, event_name, epoch, flow_a, flow_b, idempotency_key, reason
 FROM run WHERE id = %s
@@ -86,18 +98,15 @@ def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> 
     return Ended(True, started, store_admission.promote(connection, flows))
 
 
-def cancel(connection: Connection, run_id: UUID, reason: str) -> Ended:
-    """Cancel a run in the caller's transaction, or ask its worker to; done is false only when it has ended already.
+def cancel(connection: Connection, run: RunToCancel, reason: str) -> Ended:
+    """Cancel a run in the caller's transaction, which has locked its flow keys and then the run.
 
-    The caller has locked the run's flow keys, with all others that it locks, in their order.
+    At once when it is not executing; else `is_done` is false, and its owner does so at the next step boundary.
     """
-    row = connection.execute(LOCK_RUN, [run_id]).fetchone()
-    if row is None or row[0] in FINAL:
-        return Ended(is_done=False)
-    if row[0] == "running":
-        connection.execute(REQUEST, [reason, run_id])
-        return Ended(is_done=True)
-    return finish(connection, run_id, row[1], Ending("cancelled", reason=reason, from_statuses=(row[0],)))
+    if run.status != "running":
+        return finish(connection, run.id, run.epoch, Ending("cancelled", reason=reason, from_statuses=NOT_RUNNING))
+    connection.execute(REQUEST_CANCEL, [reason, run.id])
+    return Ended(is_done=False)
 
 
 def _write_consequences(connection: Connection, run: EndingRun, ending: Ending) -> list[NewRun]:

@@ -32,15 +32,15 @@ class Workflow:
     on: tuple[On, ...] = ()
     cron: str | None = None
     retries: int = RETRIES
-    backoff: tuple[float, ...] = BACKOFF
-    concurrency: tuple[Concurrency, ...] = ()
+    backoff: Sequence[float] = BACKOFF
+    concurrency: Sequence[Concurrency] = ()
     throttle: Throttle | None = None
     rate_limit: RateLimit | None = None
     debounce: Debounce | None = None
     singleton: Singleton | None = None
     priority: int | str = 0
     idempotency: str | None = None
-    cancel_on: tuple[CancelOn, ...] = ()
+    cancel_on: Sequence[CancelOn] = ()
     timeouts: Timeouts = NO_TIMEOUTS
     isolated: bool = False
     subject: str | None = None
@@ -183,36 +183,16 @@ def workflow(
     Raises:
         RegistrationError: an option is illegal, alone or with another, or the name is taken.
     """
-    triggers = (on,) if isinstance(on, str | On) else tuple(on)
+    options = {option: value for option, value in locals().items() if option not in ("on", "on_failure")}  # its fields
+    triggers = (on,) if isinstance(on, str | On) else on
     hook = f"{name}-failed" if on_failure else None
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        registry.add(
-            Workflow(
-                name=name,
-                function=function,
-                on=tuple(On(trigger) if isinstance(trigger, str) else trigger for trigger in triggers),
-                cron=cron,
-                retries=retries,
-                backoff=tuple(backoff),
-                concurrency=tuple(concurrency),
-                throttle=throttle,
-                rate_limit=rate_limit,
-                debounce=debounce,
-                singleton=singleton,
-                priority=priority,
-                idempotency=idempotency,
-                cancel_on=tuple(cancel_on),
-                timeouts=timeouts,
-                isolated=isolated,
-                subject=subject,
-                version=version,
-                hook=hook,
-            )
-        )
+        events = tuple(On(trigger) if isinstance(trigger, str) else trigger for trigger in triggers)
+        registry.add(Workflow(function=function, on=events, hook=hook, **options))
         if hook and on_failure:
             tries = max(retries, RETRIES)  # a hook that gives up leaves rows as they must not stay
-            registry.add(Workflow(name=hook, function=on_failure, retries=tries, backoff=tuple(backoff), is_hook=True))
+            registry.add(Workflow(name=hook, function=on_failure, retries=tries, backoff=backoff, is_hook=True))
         return function
 
     return register

@@ -116,18 +116,18 @@ def _decide(connection: Connection, run: NewRun) -> list[NewRun]:
     if run.debounce_key:
         return [_debounce(connection, run)]
     workflow, started = registry.by_name[run.workflow], []
-    others = [row[0] for row in store_starting.going_on(connection, [run.singleton_key])]
-    if others and not run.is_successor:
-        return [_skip(connection, run, f"Skipped by the singleton: run {others[0]} has not ended yet.")]
+    rows = store_starting.going_on(connection, [run.singleton_key], " FOR UPDATE" if run.is_successor else "")
+    if rows and not run.is_successor:
+        return [_skip(connection, run, f"Skipped by the singleton: run {rows[0][0]} has not ended yet.")]
     if run.rate_key and workflow.rate_limit:
         limit = workflow.rate_limit
         start, is_now = store_starting.arrive(connection, run.rate_key, limit)
         if not is_now:
             free = f"the next run may start at {start.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC."
             return [_skip(connection, run, f"Skipped by the rate limit of {limit.limit} per {limit.period}: {free}")]
-    for other in others:
+    for row in rows:
         reason = f"Cancelled by the singleton: run {run.id} took its place."
-        started += endings.cancel(connection, other, reason).started
+        started += endings.cancel(connection, endings.RunToCancel(*row[:5]), reason).started
     if run.throttle_key and workflow.throttle:
         start, is_now = store_starting.arrive(connection, run.throttle_key, workflow.throttle)
         run = run if is_now else replace(run, status="waiting", due_at=start, reason="throttled")

@@ -5,6 +5,7 @@ Lock order everywhere: flow keys (sorted), then runs by id.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,10 +13,9 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from app.engine import runtime as runtimes
 from app.engine.registry import registry
 from app.engine.runtime import Connection
-from app.engine.store_events import LOAD_EVENT, Event
+from app.engine.store_events import INSERT_FLOW, LOAD_EVENT, Event
 
 _RUN_COLUMNS = """id, workflow, version, owner_id, subject, event_id, epoch, wake_seq, attempt, flow_a, flow_b,
   parent_run, edited, idempotency_key, requested, progress, created_at, engine_now() AS claimed_at"""
@@ -293,14 +293,11 @@ def requeue(connection: Connection, run: Claimed, *, progress: str | None) -> bo
     return _leave(connection, REQUEUE, run, {"progress": progress})
 
 
-def lock_flows(connection: Connection, keys: list[str]) -> None:
-    """Lock flow keys, before any run, in the transaction of somebody else's session.
-
-    The lock stops all claims of these keys: if this process freezes now, PostgreSQL ends the transaction.
-    """
-    if keys:
-        connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * runtimes.FROZEN_SECONDS)}")
-        connection.execute(LOCK_FLOWS, [keys])
+def lock_flows(connection: Connection, keys: Sequence[str], how: str = "") -> None:
+    """Lock flow keys in their order, until the transaction ends; a row that retention has deleted is made anew."""
+    if keys and len(connection.execute(LOCK_FLOWS + how, [list(keys)]).fetchall()) < len(keys):
+        connection.execute(INSERT_FLOW, [list(keys)])
+        connection.execute(LOCK_FLOWS + how, [list(keys)])
 
 
 def _leave(connection: Connection, statement: str, run: Claimed, values: dict[str, Any]) -> bool:

@@ -52,6 +52,8 @@ VALUES (%(id)s, %(name)s, %(text)s::json, %(owner_id)s, coalesce(%(owner_id)s::u
         %(occurred_at)s, engine_now())
 """
 
+INSERT_FLOW = "INSERT INTO flow (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
+
 LOAD_EVENT = "SELECT id, name, data, owner_id, created_at, occurred_at FROM event WHERE id = %s"
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from app.engine import store, store_events
 from app.engine.options import RateLimit, Throttle, spacing
-from app.engine.runtime import Connection
+from app.engine.runtime import FROZEN_SECONDS, Connection
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,6 @@ class NewRun:
         return [key for key in (self.singleton_key, self.debounce_key, self.rate_key, self.throttle_key) if key]
 
 
-INSERT_FLOW = "INSERT INTO flow (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
-
 INSERT_RUN = """
 INSERT INTO run (id, workflow, version, status, reason, owner_id, subject, event_id, event_name, flow_a, flow_b,
                  idempotency_key, singleton_key, debounce_key, parent_run, parent_step, is_cancelled_with_parent,
@@ -80,7 +78,7 @@ WHERE key = %(key)s RETURNING start, start <= at
 """
 
 GOING_ON = """
-SELECT id, flow_a, flow_b FROM run
+SELECT id, status, epoch, subject, owner_id, flow_a, flow_b FROM run
 WHERE singleton_key = ANY(%s) AND status IN ('queued', 'running', 'waiting', 'paused', 'debounced') ORDER BY id
 """
 
@@ -129,17 +127,19 @@ def lock_keys(connection: Connection, runs: list[NewRun]) -> None:
     deciding = {key for run in runs for key in run.deciding_keys}
     made = {key for run in runs for key in (run.flow_a, run.flow_b) if key}
     if deciding or made:
-        connection.execute(INSERT_FLOW, [sorted(deciding | made)])
+        connection.execute(store_events.INSERT_FLOW, [sorted(deciding | made)])
     if deciding:
         # Those of the runs that a singleton is about to cancel are locked with the others, not after them.
         ending = going_on(connection, [run.singleton_key for run in runs if run.is_successor])
-        deciding |= {key for _, *flows in ending for key in flows if key}
+        deciding |= {key for row in ending for key in row[5:] if key}
+        # They stop all claims of these keys: if this process freezes now, PostgreSQL ends the transaction.
+        connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * FROZEN_SECONDS)}")
         store.lock_flows(connection, sorted(deciding))
 
 
-def going_on(connection: Connection, singleton_keys: list[str | None]) -> list[tuple[UUID, str | None, str | None]]:
-    """Return the runs of these keys that have not ended, and their flow keys."""
-    return connection.execute(GOING_ON, [singleton_keys]).fetchall() if any(singleton_keys) else []
+def going_on(connection: Connection, singleton_keys: list[str | None], how: str = "") -> list[tuple[Any, ...]]:
+    """Return the runs of these keys that have not ended, as for `RunToCancel`, and their flow keys."""
+    return connection.execute(GOING_ON + how, [singleton_keys]).fetchall() if any(singleton_keys) else []
 
 
 def arrive(connection: Connection, key: str, limit: Throttle | RateLimit) -> tuple[datetime, bool]:

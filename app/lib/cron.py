@@ -1,31 +1,36 @@
-"""Cron expressions: five fields, and before them, if wanted, the time zone in which they are meant."""
+"""When a cron expression is due."""
 
 from __future__ import annotations
 
-import re
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-_TEXT = re.compile(r"(?:TZ=(\S+) +)?(\S+(?: +\S+){4})")
+FIELDS = 5
 
 
-def parse(text: str) -> tuple[str, ZoneInfo]:
-    """Return the five fields and the time zone (UTC unless said) of `0 9 * * 1-5` or `TZ=Europe/Berlin 0 9 * * 1-5`.
+def next_tick(expression: str, after: datetime) -> datetime | None:
+    """Return the first time after `after` at which `expression` is due, in UTC; None when that never comes.
+
+    Five fields, such as `*/15 9-17 * * MON-FRI`, in UTC or in the time zone of a prefix: `TZ=Europe/Berlin 0 9 * * *`.
+    Around a change of the clocks, as Debian's cron: a fixed time that is left out is due right after the gap, one that
+    comes twice is due once.
 
     Raises:
-        ValueError: it is no cron expression, or there is no such zone; the message says which.
+        ValueError: it is no such expression; the message says what it should be.
     """
-    match = _TEXT.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is no cron expression: write five fields, such as 'TZ=Europe/Berlin 0 9 * * 1-5'.")
+    zone_name, _, fields = (
+        expression.removeprefix("TZ=").partition(" ") if expression[:3] == "TZ=" else ("UTC", "", expression)
+    )
     try:
-        zone = ZoneInfo(match[1] or "UTC")
-    except (LookupError, ValueError, OSError) as error:
-        raise ValueError(f"{match[1]!r} is no time zone: write it like Europe/Berlin.") from error
+        zone = ZoneInfo(zone_name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{zone_name!r} is no time zone; write it like TZ=Europe/Berlin.") from error
+    if len(fields.split()) != FIELDS:
+        raise ValueError(f"{fields!r} must have five fields: minute, hour, day, month, day of the week.")
     try:
-        CronSim(match[2], datetime.now(zone))
+        found = next(CronSim(fields, after.astimezone(zone)), None)
     except CronSimError as error:
-        raise ValueError(f"{match[2]!r} is no cron expression: {error}.") from error
-    return match[2], zone
+        raise ValueError(f"{fields!r} is no cron expression: {error}.") from error
+    return None if found is None else found.astimezone(UTC)

@@ -208,7 +208,7 @@ REFUSED = {
     "cron and idempotency exclude each other": {"cron": "0 9 * * *", "idempotency": "event.data.id"},
     "cron and a match of cancel_on exclude": {"cron": "0 9 * * *", "cancel_on": [CancelOn("a/b", match="data.id")]},
     "'61 9 \\* \\* \\*' is no cron expression": {"cron": "61 9 * * *"},
-    "'0 9 \\* \\*' is no cron expression": {"cron": "0 9 * *"},
+    "'0 9 \\* \\*' must have five fields": {"cron": "0 9 * *"},
     "'Europe/Nowhere' is no time zone": {"cron": "TZ=Europe/Nowhere 0 9 * * *"},
     "'Europe' is no time zone": {"cron": "TZ=Europe 0 9 * * *"},
     "a limit must be at least 1": {"throttle": Throttle(0, "1m")},

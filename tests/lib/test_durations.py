@@ -1,4 +1,4 @@
-"""Durations and cron expressions as people write them."""
+"""Durations as people write them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from app.lib import cron
 from app.lib.durations import optional, seconds
 
 
@@ -38,17 +37,3 @@ def test_what_is_no_duration_is_refused_with_how_to_write_one(written):
 
 def test_no_duration_is_none():
     assert optional(None) is None
-
-
-def test_a_cron_expression_has_five_fields_and_may_have_a_zone():
-    fields, zone = cron.parse("TZ=Europe/Berlin 0 9 * * 1-5")
-    assert (fields, zone.key) == ("0 9 * * 1-5", "Europe/Berlin")
-    assert cron.parse("*/5 * * * *")[1].key == "UTC"
-
-
-@pytest.mark.parametrize(
-    "text", ["", "* * * *", "* * * * * *", "60 * * * *", "0 0 31 2 *", "TZ= * * * * *", "TZ=../x * * * * *"]
-)
-def test_what_is_no_cron_expression_is_refused(text):
-    with pytest.raises(ValueError, match=r"is no (cron expression|time zone)"):
-        cron.parse(text)
