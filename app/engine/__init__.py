@@ -3,6 +3,7 @@
 from app.engine.actions import cancel, rerun_from
 from app.engine.errors import (
     EngineError,
+    ExpressionError,
     LimitExceeded,
     NonRetriable,
     NotJson,
@@ -16,6 +17,7 @@ from app.engine.errors import (
 )
 from app.engine.execution import Context
 from app.engine.hooks import Outcome
+from app.engine.options import CancelOn, Concurrency, Debounce, On, RateLimit, Singleton, Throttle, Timeouts
 from app.engine.process import run_upkeep, run_worker
 from app.engine.reads import (
     RunView,
@@ -28,7 +30,7 @@ from app.engine.reads import (
     list_workers,
     list_workflows,
 )
-from app.engine.registry import Concurrency, Workflow, workflow
+from app.engine.registry import Workflow, workflow
 from app.engine.runtime import Ports, Verdict
 from app.engine.schema import create_schema, metadata
 from app.engine.sending import send
@@ -37,24 +39,32 @@ from app.engine.steps import Step
 from app.engine.store_events import Event
 
 __all__ = [
+    "CancelOn",
     "Concurrency",
     "Context",
+    "Debounce",
     "EngineError",
     "Event",
+    "ExpressionError",
     "LimitExceeded",
     "NonRetriable",
     "NotJson",
+    "On",
     "Outcome",
     "OutsideCallRefused",
     "Ports",
+    "RateLimit",
     "RegistrationError",
     "RetryAfter",
     "RunActive",
     "RunView",
+    "Singleton",
     "Step",
     "StepError",
     "StepKindChanged",
     "StepView",
+    "Throttle",
+    "Timeouts",
     "UnknownRun",
     "Verdict",
     "WorkerView",

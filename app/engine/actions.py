@@ -8,18 +8,13 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from app.engine import endings, sending, store, store_events
-from app.engine import runtime as runtimes
-from app.engine.endings import Ending
+from app.engine import endings, sending, starting, store_events
 from app.engine.errors import RunActive, UnknownRun
 from app.engine.registry import registry
 from app.engine.runtime import Connection, runtime
 from app.engine.schema import FINAL
 from app.engine.store_events import Event
 
-_FLOWS = "SELECT flow_a, flow_b FROM run WHERE id = %s"
-_LOCK = "SELECT status, epoch, subject, owner_id FROM run WHERE id = %s FOR UPDATE"
-_REQUEST = "UPDATE run SET requested = 'cancel', reason = %s WHERE id = %s AND status = 'running'"
 _COPY = """
 INSERT INTO step (run_id, key, kind, status, position, input, output, blob_id, error, size_bytes,
                   started_at, finished_at)
@@ -40,20 +35,12 @@ def cancel(run_id: UUID, reason: str = "") -> bool:
     session = runtime().ports.session()
     session.flush()
     connection = sending.driver(session)
-    _lock_flows(connection, run_id)
-    row = connection.execute(_LOCK, [run_id]).fetchone()
-    if row is None or row[0] in FINAL:
+    run = endings.lock(connection, run_id)
+    if run is None or run.status in FINAL:
         return False
-    status, epoch, subject, owner_id = row
-    reason = reason.replace("\x00", "")
-    sending.tell_after_commit(session, [], sending.topics(run_id, subject, owner_id))
-    if status == "running":
-        connection.execute(_REQUEST, [reason, run_id])
-        return True
-    ending = Ending("cancelled", reason=reason, from_statuses=("queued", "waiting"))
-    ended = endings.finish(connection, run_id, epoch, ending)
-    sending.tell_after_commit(session, ended.started, sent=ended.sent)
-    return ended.is_done
+    ended = endings.cancel(connection, run, reason.replace("\x00", ""))
+    sending.tell_after_commit(session, ended.started, sending.topics(run_id, run.subject, run.owner_id), ended.sent)
+    return ended.is_done or run.status == "running"
 
 
 def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> UUID:  # noqa: A002
@@ -82,22 +69,11 @@ def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> U
         raise UnknownRun(f"The event of run {run_id} is gone.")
     edited = None if input is None else json.dumps({"step": step_key, "input": list(input)})
     kept = {"forked_from": run_id, "parent_run": parent_run, "subject": subject, "edited": edited}
-    plan = store_events.plan(registry.by_name[name], event, **kept)
-    plan = store_events.NewRun(**{**vars(plan), "idempotency_key": None})  # it is wanted a second time
-    store_events.insert_runs(connection, [plan])
+    plan = starting.plan(registry.by_name[name], event, **kept)
+    written = starting.insert_runs(connection, [plan])
     connection.execute(_COPY, [plan.id, run_id, copied])
-    sending.tell_after_commit(session, [plan])
+    sending.tell_after_commit(session, written)
     return plan.id
-
-
-def _lock_flows(connection: Connection, run_id: UUID) -> None:
-    """Lock the run's flow keys before the run itself, as everywhere; the other order deadlocks with its worker."""
-    row = connection.execute(_FLOWS, [run_id]).fetchone()
-    keys = sorted(key for key in row or () if key)
-    if keys:
-        # The lock stops all claims of these keys: if this process freezes now, PostgreSQL ends the transaction.
-        connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * runtimes.FROZEN_SECONDS)}")
-        connection.execute(store.LOCK_FLOWS, [keys])
 
 
 def _keys_before(connection: Connection, run_id: UUID, step_key: str) -> list[str]:

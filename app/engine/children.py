@@ -9,13 +9,13 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from app.engine import codec, sending, store, store_events
+from app.engine import codec, sending, starting, store, store_events
 from app.engine.errors import LostLease, NonRetriable, Park
 from app.engine.execution import Execution
 from app.engine.registry import registry
 from app.engine.runtime import runtime
 from app.engine.schema import FINAL
-from app.engine.store_events import NewEvent, NewRun
+from app.engine.store_events import NewEvent
 from app.lib.ids import new_id
 
 INVOKED = "workflow/invoked"
@@ -95,5 +95,5 @@ def _start(execution: Execution, key: str, child: Child) -> None:
         if connection.execute(store.FENCE, [run.id, run.epoch]).fetchone() is None:
             raise LostLease(run.id)
         connection.execute(store_events.INSERT_EVENT, vars(event))
-        started: list[NewRun] = store_events.insert_runs(connection, [store_events.plan(workflow, event, **kept)])
+        started = starting.insert_runs(connection, [starting.plan(workflow, event, **kept)])
     sending.tell(started, [event.id])

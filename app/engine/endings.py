@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
-from app.engine import store, store_admission, store_events
+from app.engine import starting, store, store_admission
 from app.engine.registry import registry
-from app.engine.runtime import Connection
-from app.engine.store_events import NewEvent, NewRun
+from app.engine.runtime import FROZEN_SECONDS, Connection
+from app.engine.store_events import NewEvent
+from app.engine.store_starting import NewRun
 from app.lib.ids import new_id
+
+NOT_RUNNING = ("queued", "waiting", "paused", "debounced")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,18 @@ class Ending:
 
 
 @dataclass(frozen=True)
+class RunToCancel:
+    """What of a run its cancellation needs."""
+
+    id: UUID
+    status: str
+    epoch: int
+    subject: str | None
+    owner_id: UUID | None
+    COLUMNS: ClassVar[str] = "id, status, epoch, subject, owner_id"
+
+
+@dataclass(frozen=True)
 class Ended:
     """Whether it was this caller who ended the run, and whom to tell after the commit."""
 
@@ -36,6 +51,9 @@ class Ended:
     sent: list[UUID] = field(default_factory=list)
 
 
+FLOWS = "SELECT flow_a, flow_b FROM run WHERE id = %s"
+LOCK = f"SELECT {RunToCancel.COLUMNS} FROM run WHERE id = %s FOR UPDATE"  # noqa: S608  (constant text)
+REQUEST_CANCEL = "UPDATE run SET requested = 'cancel', reason = %s WHERE id = %s AND status = 'running'"
 RUN_FOR_ENDING = """
 SELECT id, workflow, owner_id, subject, event_id, event_name, epoch, flow_a, flow_b, idempotency_key, reason,
   parent_run, parent_step
@@ -74,8 +92,7 @@ def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> 
     run = EndingRun(*row)
     sent, started = _write_consequences(connection, run, ending)
     flows = sorted(key for key in (run.flow_a, run.flow_b) if key)
-    if flows:
-        connection.execute(store.LOCK_FLOWS, [flows])
+    store.lock_flows(connection, flows)
     woken = store.wake(connection, [run.parent_run]) if run.parent_run and run.parent_step else []
     values = {**vars(ending), "run_id": run_id, "epoch": epoch, "from_statuses": list(ending.from_statuses)}
     values["error"] = None if ending.error is None else json.dumps(ending.error)
@@ -83,9 +100,32 @@ def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> 
         return Ended(is_done=False)
     connection.execute(store.FORGET_WAITS, [run_id])
     if ending.status != "completed" and run.idempotency_key:
-        scope = store_events.run_scope(run.workflow, run.owner_id)
+        scope = starting.run_scope(run.workflow, run.owner_id)
         connection.execute(store.RELEASE_KEY, [scope, run.idempotency_key, run.id])
     return Ended(True, started, woken + store_admission.promote(connection, flows), sent)
+
+
+def lock(connection: Connection, run_id: UUID) -> RunToCancel | None:
+    """Lock a run in the caller's transaction, its flow keys before it: the other order deadlocks with its worker."""
+    row = connection.execute(FLOWS, [run_id]).fetchone()
+    keys = sorted(key for key in row or () if key)
+    if keys:
+        # The lock stops all claims of these keys: if this process freezes now, PostgreSQL ends the transaction.
+        connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * FROZEN_SECONDS)}")
+        store.lock_flows(connection, keys)
+    found = connection.execute(LOCK, [run_id]).fetchone()
+    return None if found is None else RunToCancel(*found)
+
+
+def cancel(connection: Connection, run: RunToCancel, reason: str) -> Ended:
+    """Cancel a run in the caller's transaction, which has locked its flow keys and then the run.
+
+    At once when it is not executing; else `is_done` is false, and its owner does so at the next step boundary.
+    """
+    if run.status != "running":
+        return finish(connection, run.id, run.epoch, Ending("cancelled", reason=reason, from_statuses=NOT_RUNNING))
+    connection.execute(REQUEST_CANCEL, [reason, run.id])
+    return Ended(is_done=False)
 
 
 def _write_consequences(connection: Connection, run: EndingRun, ending: Ending) -> tuple[list[UUID], list[NewRun]]:
@@ -97,9 +137,9 @@ def _write_consequences(connection: Connection, run: EndingRun, ending: Ending) 
     if not run.event_name.startswith("run/"):
         event = _lifecycle_event(run, ending)
         sent.append(event.id)
-        started += store_events.write(connection, [event])
+        started += starting.write(connection, [event])
     if workflow is not None and workflow.hook and ending.status != "completed":
-        started += store_events.insert_runs(connection, [_hook_run(run, workflow.hook)])
+        started += starting.insert_runs(connection, [_hook_run(run, workflow.hook)])
     return sent, started
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -26,7 +28,8 @@ _NODES: _Kinds = (*_VALUES, ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast
 _NUMBERS: _Kinds = (ast.Sub, ast.Mult, ast.Div, ast.Mod)  # on two numbers
 _ALIKE: _Kinds = (ast.Add, ast.Lt, ast.LtE, ast.Gt, ast.GtE)  # on two numbers or two texts
 _ANY: _Kinds = (ast.Not, ast.USub, ast.Eq, ast.NotEq, ast.Is, ast.IsNot, ast.In, ast.NotIn)
-_KNOWN = (*_NODES, *_NUMBERS, *_ALIKE, *_ANY, ast.boolop, ast.expr_context)
+_OPERATIONS: _Kinds = (*_NUMBERS, *_ALIKE, *_ANY)
+_KNOWN = (*_NODES, *_OPERATIONS, ast.boolop, ast.expr_context)
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -61,6 +64,27 @@ def evaluate(text: str, names: Mapping[str, Any]) -> Any:
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         raise ExpressionError(f"{text!r} gives too large a number; it may have {MAX_BITS} bits.")
     return value
+
+
+def matching(match: str | None, data: dict[str, Any]) -> tuple[list[str] | None, str | None]:
+    """Return the columns of a wait that matches by a path such as `data.course_id`: the path, and what must be there.
+
+    The second is None when `data`, the payload of the run's own event, has nothing there.
+    """
+    if match is None:
+        return None, None
+    start, _, path = match.partition(".")
+    if start != "data" or not PATH.fullmatch(path):
+        raise ExpressionError(f"match={match!r} is no path into an event's data; write it like data.course_id.")
+    return path.split("."), fingerprint(look_up(path, data))
+
+
+def fingerprint(value: Any) -> str | None:
+    """Return the MD5 of a value's text as PostgreSQL's `#>>` gives it (it guards nothing: short keys for an index)."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return hashlib.md5(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
 def look_up(path: str, context: Mapping[str, Any]) -> Any:
@@ -100,15 +124,15 @@ def _guarded(operator: type[ast.AST]) -> Callable[[Any, Any], Any]:
     return operate
 
 
+_OPERATORS = {kind: _guarded(kind) if kind in _NUMBERS + _ALIKE else DEFAULT_OPERATORS[kind] for kind in _OPERATIONS}
+
+
 class _Evaluator(SimpleEval):  # type: ignore[misc]  # the library has no types
     """Simpleeval with our own list of what there is. Its constructor, which offers more, is not called."""
 
-    operators = {operator: DEFAULT_OPERATORS[operator] for operator in _ANY}
-    operators |= {operator: _guarded(operator) for operator in (*_NUMBERS, *_ALIKE)}
-    functions: dict[str, Any] = {}
-
     def __init__(self, names: Mapping[str, Any]) -> None:
-        self.names = names
+        self.names, self.operators = names, _OPERATORS
+        self.functions: dict[str, Any] = {}
         self.nodes = {kind: getattr(self, f"_eval_{kind.__name__.lower()}") for kind in _NODES}
 
     def _check_disallowed_items(self, item: Any) -> None:

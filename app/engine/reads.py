@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from app.engine.registry import Workflow, registry
 from app.engine.runtime import runtime
-from app.engine.schema import blob, event, run, step, step_attempt, worker
+from app.engine.schema import FINAL, blob, event, run, step, step_attempt, worker
 
 MAX_PAGE = 500
 
@@ -49,7 +49,7 @@ class RunView:
     @property
     def is_final(self) -> bool:
         """Tell whether the run has ended."""
-        return self.status in ("completed", "failed", "cancelled", "dead")
+        return self.status in FINAL
 
 
 @dataclass(frozen=True)

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.engine.errors import EngineError, RegistrationError
+from app.engine import expressions
+from app.engine.checks import HOLE, check
+from app.engine.errors import EngineError, ExpressionError, RegistrationError
+from app.engine.options import CancelOn, Concurrency, Debounce, On, RateLimit, Singleton, Throttle, Timeouts
+from app.engine.runtime import logger
 
 DAY = 86_400
 BACKOFF = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 2400.0, 3600.0, 7200.0)  # seconds (specs: semantics)
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_EVENT = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)*(/\*)?")
-_PATH = re.compile(r"event(\.[A-Za-z_][A-Za-z0-9_]*)+")
-_HOLE = re.compile(r"\{([^{}]*)\}")
-MAX_LIMITS = 2
-MAX_RETRIES = 20
 RETRIES = 4  # of a step, unless it or its workflow says otherwise; at least those of the engine's own steps
 MAX_KEY = 200
-
-
-@dataclass(frozen=True)
-class Concurrency:
-    """At most `limit` runs execute at once, per value of `key` (a path such as `event.owner_id`) if given."""
-
-    limit: int
-    key: str | None = None
+MAX_AHEAD = 600.0  # seconds, of a priority
+NO_TIMEOUTS = Timeouts()
 
 
 @dataclass(frozen=True)
@@ -36,33 +28,65 @@ class Workflow:
 
     name: str
     function: Callable[..., Any]
-    on: tuple[str, ...] = ()
+    on: tuple[On, ...] = ()
+    cron: str | None = None
     retries: int = RETRIES
-    backoff: tuple[float, ...] = BACKOFF
-    concurrency: tuple[Concurrency, ...] = ()
+    backoff: Sequence[float] = BACKOFF
+    concurrency: Sequence[Concurrency] = ()
+    throttle: Throttle | None = None
+    rate_limit: RateLimit | None = None
+    debounce: Debounce | None = None
+    singleton: Singleton | None = None
+    priority: int | str = 0
     idempotency: str | None = None
+    cancel_on: Sequence[CancelOn] = ()
+    timeouts: Timeouts = NO_TIMEOUTS
+    isolated: bool = False
     subject: str | None = None
     version: int = 1
     hook: str | None = None  # the name of the workflow that runs when this one ends badly
     is_hook: bool = False
 
-    def flow_keys(self, context: dict[str, Any]) -> list[str]:
-        """Return this run's flow key under each limit, in the order of the limits."""
-        return [
-            flow_key(self.name, number, None if limit.key is None else look_up(limit.key, context))
-            for number, limit in enumerate(self.concurrency)
-        ]
+    def is_started_by(self, name: str, context: Mapping[str, Any]) -> bool:
+        """Tell whether an event of this name starts a run; a condition that cannot be evaluated does not hold."""
+        return any(on.matches(name) and (on.if_ is None or bool(self.value_of(on.if_, context))) for on in self.on)
 
-    def idempotency_key(self, context: dict[str, Any]) -> str | None:
+    def flow_keys(self, context: Mapping[str, Any]) -> list[str]:
+        """Return this run's flow key under each concurrency limit, in the order of the limits."""
+        return [self.flow_key(number, limit.key, context) for number, limit in enumerate(self.concurrency)]
+
+    def flow_key(self, kind: int | str, key: str | None, context: Mapping[str, Any], scope: str = "") -> str:
+        """Return the flow key of one limit (a concurrency limit by its number) for the value of its `key`."""
+        value = None if key is None else self.value_of(key, context)
+        return f"{self.name}#{kind}:{scope}{'' if value is None else compact(value)}"
+
+    def value_of(self, text: str, context: Mapping[str, Any]) -> Any:
+        """Return the value of one of its expressions; what cannot be evaluated is None, and the log says so."""
+        try:
+            return expressions.evaluate(text, context)
+        except ExpressionError as error:
+            event = context["event"]
+            logger.warning("expression.failed", workflow=self.name, event_id=event["id"], error=str(error))
+            return None
+
+    def idempotency_key(self, context: Mapping[str, Any]) -> str | None:
         """Return what identifies this run for 24 hours, or None when the event does not say."""
-        value = look_up(self.idempotency, context) if self.idempotency else None
+        value = self.value_of(self.idempotency, context) if self.idempotency else None
         return None if value is None else compact(value)
 
-    def subject_of(self, context: dict[str, Any]) -> str | None:
+    def seconds_ahead(self, context: Mapping[str, Any]) -> float:
+        """Return its priority: by how many seconds (at most 600) a run goes before, or after, those made with it."""
+        given = self.value_of(self.priority, context) if isinstance(self.priority, str) else self.priority
+        if type(given) not in (int, float) or math.isnan(given):
+            logger.warning("priority.invalid", workflow=self.name, event_id=context["event"]["id"])
+            return 0.0
+        return float(min(max(given, -MAX_AHEAD), MAX_AHEAD))
+
+    def subject_of(self, context: Mapping[str, Any]) -> str | None:
         """Return what this run is about, for example `video:<id>`."""
         if self.subject is None:
             return None
-        return compact(_HOLE.sub(lambda hole: str(look_up(hole.group(1), context)), self.subject))
+        return compact(HOLE.sub(lambda hole: str(self.value_of(hole.group(1), context)), self.subject))
 
 
 @dataclass
@@ -77,7 +101,7 @@ class Registry:
         Raises:
             RegistrationError: the name is taken or an option is illegal.
         """
-        _check(workflow)
+        check(workflow)
         known = self.by_name.get(workflow.name)
         if known is not None and known.function.__qualname__ != workflow.function.__qualname__:
             raise RegistrationError(f"Two workflows are called {workflow.name!r}; give one another name.")
@@ -98,11 +122,9 @@ class Registry:
         """Return the names of all workflows, hooks included."""
         return list(self.by_name)
 
-    def listeners(self, event_name: str) -> Iterator[Workflow]:
-        """Yield the workflows that `event_name` starts."""
-        for workflow in self.by_name.values():
-            if any(_matches(pattern, event_name) for pattern in workflow.on):
-                yield workflow
+    def listeners(self, name: str, context: Mapping[str, Any]) -> list[Workflow]:
+        """Return the workflows that an event of this name starts; `context` is what their conditions look into."""
+        return [workflow for workflow in self.by_name.values() if workflow.is_started_by(name, context)]
 
     def knows(self, key: str) -> bool:
         """Tell whether this process has the workflow of a flow key."""
@@ -124,64 +146,66 @@ registry = Registry()
 def workflow(
     name: str,
     *,
-    on: str | Sequence[str],
+    on: str | On | Sequence[str | On] = (),
+    cron: str | None = None,
     retries: int = RETRIES,
     backoff: Sequence[float] = BACKOFF,
     concurrency: Sequence[Concurrency] = (),
+    throttle: Throttle | None = None,
+    rate_limit: RateLimit | None = None,
+    debounce: Debounce | None = None,
+    singleton: Singleton | None = None,
+    priority: int | str = 0,
     idempotency: str | None = None,
-    subject: str | None = None,
+    cancel_on: Sequence[CancelOn] = (),
+    timeouts: Timeouts = NO_TIMEOUTS,
     on_failure: Callable[..., Any] | None = None,
+    isolated: bool = False,
+    subject: str | None = None,
     version: int = 1,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function `(ctx, step)` as a durable workflow; it is returned unchanged.
 
+    Without `on` and `cron` it is only invoked, by other workflows. See `app.engine.options` for what the limits mean.
+
     Args:
         name: stable kebab-case name; runs remember it.
-        on: the event or events that start a run; `video/*` matches every name below `video/`, never `run/`.
+        on: the event or events that start a run; `video/*` matches every name below `video/`, `*` all, never `run/`.
+        cron: five fields, before them `TZ=Europe/Berlin ` if wanted.
         retries: how often a failing step is tried again (0 to 20); a step may say otherwise.
         backoff: seconds between tries, plus or minus a fifth; the last one repeats.
         concurrency: at most two limits on runs executing at once.
-        idempotency: path into the event, for example `event.data.request_id`; a second run of the same owner with
+        throttle: starts are spaced: what is over the limit starts later.
+        rate_limit: what is over the limit is skipped.
+        debounce: the last of many events starts one run.
+        singleton: one run at a time.
+        priority: seconds (at most 600) by which a run goes before those that are as old, or an expression for it.
+        idempotency: expression, for example `event.data.request_id`; a second run of the same owner with
             the same value within 24 hours is not started, unless the first one failed.
-        subject: what the run is about, for example `video:{event.data.video_id}`.
+        cancel_on: events that cancel the run.
+        timeouts: how long it may take to start, and to end.
         on_failure: `(ctx, outcome)`, run in one transaction, exactly once, when a run failed, died or was
             cancelled; it shows as the run `<name>-failed` and is tried again at least four times.
+        isolated: runs in a process of its own, which can be killed.
+        subject: what the run is about, for example `video:{event.data.video_id}`.
         version: recorded by each run.
 
     Raises:
-        RegistrationError: an option is illegal or the name is taken.
+        RegistrationError: an option is illegal, alone or with another, or the name is taken.
     """
+    options = {option: value for option, value in locals().items() if option not in ("on", "on_failure")}  # its fields
+    triggers = (on,) if isinstance(on, str | On) else on
+    hook = f"{name}-failed" if on_failure else None
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        hook = f"{name}-failed" if on_failure else None
-        registry.add(
-            Workflow(
-                name=name,
-                function=function,
-                on=(on,) if isinstance(on, str) else tuple(on),
-                retries=retries,
-                backoff=tuple(backoff),
-                concurrency=tuple(concurrency),
-                idempotency=idempotency,
-                subject=subject,
-                version=version,
-                hook=hook,
-            )
-        )
+        events = tuple(On(trigger) if isinstance(trigger, str) else trigger for trigger in triggers)
+        registry.add(Workflow(function=function, on=events, hook=hook, **options))
         if hook and on_failure:
             tries = max(retries, RETRIES)  # a hook that gives up leaves rows as they must not stay
-            registry.add(Workflow(name=hook, function=on_failure, retries=tries, backoff=tuple(backoff), is_hook=True))
+            registry.add(Workflow(name=hook, function=on_failure, retries=tries, backoff=backoff, is_hook=True))
         return function
 
     return register
-
-
-def look_up(path: str, context: dict[str, Any]) -> Any:
-    """Return the value at a dotted path such as `event.data.id`, or None when there is none."""
-    value: Any = context
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
 
 
 def compact(value: Any) -> str:
@@ -195,32 +219,3 @@ def compact(value: Any) -> str:
 def digest(text: str) -> str:
     """Return the SHA-256 of any text, in hexadecimal."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def flow_key(name: str, number: int, value: Any) -> str:
-    """Return the flow key of limit `number` of a workflow for one value of the limit's key."""
-    return f"{name}#{number}:{'' if value is None else compact(value)}"
-
-
-def _matches(pattern: str, name: str) -> bool:
-    if pattern.endswith("/*"):
-        return name.startswith(pattern[:-1]) and not name.startswith("run/")
-    return pattern == name
-
-
-def _check(workflow: Workflow) -> None:
-    def demand(holds: object, sentence: str) -> None:
-        if not holds:
-            raise RegistrationError(f"Workflow {workflow.name!r}: {sentence}")
-
-    demand(bool(_NAME.fullmatch(workflow.name)), "the name must be lower case words joined by hyphens.")
-    demand(0 <= workflow.retries <= MAX_RETRIES, f"retries must be between 0 and {MAX_RETRIES}.")
-    demand(bool(workflow.backoff) and all(pause > 0 for pause in workflow.backoff), "backoff must be positive seconds.")
-    demand(len(workflow.concurrency) <= MAX_LIMITS, "at most two concurrency limits are allowed.")
-    demand(all(limit.limit >= 1 for limit in workflow.concurrency), "a concurrency limit must be at least 1.")
-    for pattern in workflow.on:
-        demand(bool(_EVENT.fullmatch(pattern)), f"{pattern!r} is no event name.")
-    paths = [workflow.idempotency, *(limit.key for limit in workflow.concurrency)]
-    paths += _HOLE.findall(workflow.subject or "")
-    for path in paths:
-        demand(path is None or bool(_PATH.fullmatch(path)), f"{path!r} is no path into the event.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,11 +19,12 @@ import sqlalchemy as sa
 from flask import has_app_context
 from sqlalchemy.orm import Session, SessionTransaction
 
-from app.engine import codec, current, store_events
+from app.engine import codec, current, starting, store_events
 from app.engine.errors import EngineError, LimitExceeded
 from app.engine.registry import compact
 from app.engine.runtime import Connection, runtime
-from app.engine.store_events import NewEvent, NewRun
+from app.engine.store_events import NewEvent
+from app.engine.store_starting import NewRun
 from app.lib.ids import new_id
 
 MAX_EVENTS = 5000
@@ -41,23 +43,32 @@ class _Collected:
     savepoint: SessionTransaction | None
 
 
-def send(name: str, data: dict[str, Any], *, owner_id: UUID | None, id: str | UUID | None = None) -> UUID:  # noqa: A002
+def send(
+    name: str,
+    data: dict[str, Any],
+    *,
+    owner_id: UUID | None,
+    id: str | UUID | None = None,  # noqa: A002
+    at: datetime | None = None,
+) -> UUID:
     """Send an event in the caller's transaction and return its id.
 
     The event and one run per matching workflow are written just before the transaction commits; rolled back
     means no event and no run. A second event of the same owner with the same `id` within 24 hours is not written:
     the first one's id is returned. (Of two transactions that send it at the same moment, the one that commits later
-    has got an id under which nothing is written.)
+    has got an id under which nothing is written.) `at` is when it happened, if that was not now: of the events of a
+    debounce the latest counts, in whatever order they arrive.
 
     Raises:
         NotJson: the payload is not a JSON object.
         LimitExceeded: over 512 KiB, over 5,000 events in one transaction, or a name over 256 characters.
-        EngineError: the name is reserved or malformed, or this is a workflow's body outside any step.
+        EngineError: the name is reserved or malformed, `at` has no time zone, or this is a workflow's body outside any
+            step.
     """
     running = current.execution()
     if running is not None and current.attempt() is None:
         raise EngineError(f"Use step.send_event to send {name!r} from a workflow's body: it must happen once.")
-    event = make_event(name, data, owner_id=owner_id, unique_id=None if id is None else compact(str(id)))
+    event = make_event(name, data, owner_id=owner_id, unique_id=None if id is None else compact(str(id)), at=at)
     session = runtime().ports.session()
     if not session.in_transaction():
         session.begin()  # so that a rollback is noticed
@@ -81,7 +92,9 @@ def _known(session: Session, collected: list[_Collected], event: NewEvent) -> UU
     return store_events.holder_of(driver(session), event.owner_id, str(event.unique_id))
 
 
-def make_event(name: str, data: dict[str, Any], *, owner_id: UUID | None, unique_id: str | None = None) -> NewEvent:
+def make_event(
+    name: str, data: dict[str, Any], *, owner_id: UUID | None, unique_id: str | None = None, at: datetime | None = None
+) -> NewEvent:
     """Check an event and give it its id; see `send` for what is refused."""
     if len(name) > MAX_NAME:
         raise LimitExceeded("event_name", f"An event's name has at most {MAX_NAME} characters.")
@@ -89,7 +102,9 @@ def make_event(name: str, data: dict[str, Any], *, owner_id: UUID | None, unique
         raise EngineError(f"{name!r} is no event name; write it like video/uploaded.")
     if name.startswith(RESERVED):
         raise EngineError(f"{name!r} is reserved: the engine itself sends it.")
-    return NewEvent(new_id(), name, data, codec.dump_event(data, name), owner_id, unique_id)
+    if at is not None and at.utcoffset() is None:
+        raise EngineError(f"The time of {name!r} has no time zone; write datetime.now(UTC), for example.")
+    return NewEvent(new_id(), name, data, codec.dump_event(data, name), owner_id, unique_id, at)
 
 
 def has_uncommitted() -> bool:
@@ -113,10 +128,10 @@ def write_repeating(connection: Connection, events: list[NewEvent]) -> list[NewR
     """Write `events` inside a savepoint; a deadlock is repeated once."""
     connection.execute("SAVEPOINT engine_send")
     try:
-        runs = store_events.write(connection, events)
+        runs = starting.write(connection, events)
     except psycopg.errors.DeadlockDetected:
         connection.execute("ROLLBACK TO SAVEPOINT engine_send")
-        runs = store_events.write(connection, events)
+        runs = starting.write(connection, events)
     connection.execute("RELEASE SAVEPOINT engine_send")
     return runs
 
@@ -137,7 +152,7 @@ def tell(runs: list[NewRun], sent: Iterable[UUID] = ()) -> None:
     """
     state = runtime()
     if runs:
-        state.hint([(run.workflow, str(run.id)) for run in runs])
+        state.hint([(run.workflow, str(run.id)) for run in runs if run.status == "queued"])
         state.announce({topic for run in runs for topic in topics(run.id, run.subject, run.owner_id)})
     if sent:
         state.look_for_waits(sent)

@@ -5,6 +5,7 @@ Lock order everywhere: flow keys (sorted), then runs by id.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,14 +15,16 @@ from psycopg.rows import class_row
 
 from app.engine.registry import registry
 from app.engine.runtime import Connection
-from app.engine.store_events import LOAD_EVENT, Event
+from app.engine.store_events import INSERT_FLOW, LOAD_EVENT, Event
 
 _RUN_COLUMNS = """id, workflow, version, owner_id, subject, event_id, epoch, wake_seq, attempt, flow_a, flow_b,
   parent_run, edited, idempotency_key, requested, progress, created_at, engine_now() AS claimed_at"""
 
 _TAKE = """
 UPDATE run SET status = 'running', epoch = epoch + 1, lease_until = engine_now() + %(lease)s * interval '1 second',
-               worker = %(worker)s, due_at = NULL, started_at = coalesce(started_at, engine_now())
+               worker = %(worker)s, due_at = NULL, started_at = coalesce(started_at, engine_now()),
+               deadline_at = CASE WHEN started_at IS NULL THEN engine_now() + finish_seconds * interval '1 second'
+                                  ELSE deadline_at END
 """
 
 CLAIM = f"""
@@ -301,6 +304,13 @@ def park(connection: Connection, run: Claimed, due_at: datetime, *, failed: bool
 def requeue(connection: Connection, run: Claimed, *, progress: str | None) -> bool:
     """Give the lease back: the next free worker goes on."""
     return _leave(connection, REQUEUE, run, {"progress": progress})
+
+
+def lock_flows(connection: Connection, keys: Sequence[str], how: str = "") -> None:
+    """Lock flow keys in their order, until the transaction ends; a row that retention has deleted is made anew."""
+    if keys and len(connection.execute(LOCK_FLOWS + how, [list(keys)]).fetchall()) < len(keys):
+        connection.execute(INSERT_FLOW, [list(keys)])
+        connection.execute(LOCK_FLOWS + how, [list(keys)])
 
 
 def _leave(connection: Connection, statement: str, run: Claimed, values: dict[str, Any]) -> bool:

@@ -15,17 +15,19 @@ from app.engine.runtime import Connection
 # Upkeep waits for nobody: a process that froze with a lock would stop every clock.
 LOCK_FREE_FLOWS = f"{store.LOCK_FLOWS} NOWAIT"
 
+# A run that has not started yet (throttled, debounced) keeps its priority, and forgets the reason why it waited.
 WAKE_DUE = """
-UPDATE run SET wake_seq = wake_seq + 1, status = 'queued', sort_at = due_at, due_at = NULL
+UPDATE run SET wake_seq = wake_seq + 1, status = 'queued', due_at = NULL, reason = NULL,
+               sort_at = due_at + CASE WHEN started_at IS NULL THEN sort_at - created_at ELSE interval '0' END
 WHERE id IN (
-  SELECT id FROM run WHERE status = 'waiting' AND due_at <= (SELECT engine_now())
+  SELECT id FROM run WHERE status IN ('waiting', 'debounced') AND due_at <= (SELECT engine_now())
   ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
 RETURNING workflow, id
 """
 
 NEXT_DUE = """
 SELECT least(
-  (SELECT extract(epoch FROM min(due_at) - engine_now()) FROM run WHERE status = 'waiting'),
+  (SELECT extract(epoch FROM min(due_at) - engine_now()) FROM run WHERE status IN ('waiting', 'debounced')),
   (SELECT extract(epoch FROM min(lease_until) - engine_now()) FROM run WHERE status = 'running'))
 """
 

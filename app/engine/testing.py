@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from app.engine import advance as advancing
-from app.engine import memory, reads, sending, store_events, upkeep
+from app.engine import memory, reads, sending, starting, store_events, upkeep
 from app.engine.queue import Hints
 from app.engine.reads import RunView
 from app.engine.registry import registry
@@ -86,10 +86,11 @@ def run_workflow(function: Callable[..., Any], data: dict[str, Any], *, owner_id
     """Start one run of a registered workflow with `data`, run everything due (retries too), return the run."""
     workflow = next(found for found in registry.by_name.values() if found.function is function)
     _commit()
-    sent = sending.make_event(workflow.on[0].replace("/*", "/test"), data, owner_id=owner_id)
+    name = workflow.on[0].event.replace("*", "test") if workflow.on else ""
+    sent = sending.make_event(name if "/" in name else "test/any", data, owner_id=owner_id)
     with runtime().pool.connection() as connection, connection.transaction():
         connection.execute(store_events.INSERT_EVENT, vars(sent))
-        runs = store_events.insert_runs(connection, [store_events.plan(workflow, sent)])
+        runs = starting.insert_runs(connection, [starting.plan(workflow, sent)])
     drain(advance=True)
     found = reads.get_run(runs[0].id)
     if found is None:
@@ -159,7 +160,7 @@ def _jump() -> bool:
     query = sa.select(
         sa.func.extract("epoch", sa.func.least(sa.func.min(run.c.due_at), sa.func.min(run.c.lease_until)))
         - sa.func.extract("epoch", sa.func.engine_now())
-    ).where(run.c.status.in_(("waiting", "running")))
+    ).where(run.c.status.in_(("waiting", "debounced", "running")))
     with runtime().ports.engine.connect() as connection:
         seconds = connection.scalar(query)
     if seconds is None:

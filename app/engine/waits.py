@@ -10,8 +10,6 @@ Lock order: runs by id, then waits. A look holds the runs whose waits it ends, s
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,10 +19,12 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
-from app.engine import expressions, store, store_events
+from app.engine import endings, expressions, sending, store, store_events
+from app.engine.endings import Ended
 from app.engine.errors import ExpressionError, LostLease, Park
 from app.engine.execution import Execution
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, logger, runtime
+from app.engine.schema import FINAL
 from app.engine.store_events import Event
 
 BATCH = 500
@@ -126,7 +126,7 @@ class Wanted:
         run, event = execution.run, execution.loaded.event
         if self.condition is not None:
             expressions.check(self.condition, ("event", "arriving"))
-        path, value = matching(self.match, event.data)
+        path, value = expressions.matching(self.match, event.data)
         if self.match is not None and value is None:
             raise ExpressionError(f"The event of this run has no {self.match}: there is nothing to match by.")
         topics = sorted(store_events.topic(run.owner_id, name) for name in set(self.names))
@@ -173,19 +173,6 @@ class _Pair:
     cause_id: UUID | None
     cause_name: str | None
     cause_data: Any
-
-
-def matching(match: str | None, data: dict[str, Any]) -> tuple[list[str] | None, str | None]:
-    """Return the columns of a wait that matches by a path such as `data.course_id`: the path, and what must be there.
-
-    The second is None when `data`, the payload of the run's own event, has nothing there.
-    """
-    if match is None:
-        return None, None
-    start, _, path = match.partition(".")
-    if start != "data" or not expressions.PATH.fullmatch(path):
-        raise ExpressionError(f"match={match!r} is no path into an event's data; write it like data.course_id.")
-    return path.split("."), _fingerprint(expressions.look_up(path, data))
 
 
 def outcome(execution: Execution, key: str, wanted: Wanted) -> dict[str, Any] | None:
@@ -314,12 +301,21 @@ def _lock_runs(connection: Connection, ids: list[UUID]) -> set[UUID]:
 
 
 def _cancel(connection: Connection, pair: _Pair) -> None:
-    raise NotImplementedError
+    """Cancel the run that is not to survive this event, in one transaction with the end of its wait."""
+    ended = Ended(is_done=False)
+    with connection.transaction():
+        run = endings.lock(connection, pair.run_id)
+        if _close(connection, pair, [pair]) and run is not None and run.status not in FINAL:
+            ended = endings.cancel(connection, run, f"Cancelled by the event {pair.name}.")
+    sending.tell(ended.started)
+    if ended.promoted:
+        runtime().hint(ended.promoted)
+    runtime().announce({f"run:{pair.run_id}"})
 
 
 def _fits(connection: Connection, pair: _Pair) -> bool:
     """Tell whether the event ends the wait. A condition that cannot be evaluated fails its own run only."""
-    if pair.match_path is not None and _fingerprint(_at(pair.match_path, pair.data)) != pair.match_value:
+    if pair.match_path is not None and expressions.fingerprint(_at(pair.match_path, pair.data)) != pair.match_value:
         return False
     if pair.condition is None:
         return True
@@ -345,14 +341,6 @@ def _as_names(event_id: UUID | None, name: str | None, data: Any, owner_id: UUID
 
 def _at(path: Sequence[str], data: Any) -> Any:
     return expressions.look_up(".".join(path), data)
-
-
-def _fingerprint(value: Any) -> str | None:
-    """Return the MD5 of a value's text as PostgreSQL's `#>>` gives it (it guards nothing: short keys for an index)."""
-    if value is None:
-        return None
-    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-    return hashlib.md5(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
 def _load_states(run_id: UUID) -> dict[str, State]:

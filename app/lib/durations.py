@@ -11,6 +11,11 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _TEXT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?([smhdw])")
 
 
+def optional(value: Duration | None) -> float | None:
+    """Return a duration in seconds, and None for none; as `seconds`."""
+    return None if value is None else seconds(value)
+
+
 def seconds(value: Duration) -> float:
     """Return a duration in seconds (0 to ten years).
 

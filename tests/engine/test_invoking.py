@@ -203,6 +203,8 @@ def test_1000_children_that_finish_in_the_instant_their_parent_parks_hang_nobody
         stop.set()
         for thread in threads:
             thread.join()
+        for _ in range(6):
+            runtime().pool._permits.acquire()
     db.session.expire_all()
     assert [run.output for run in list_runs(workflow="parent")] == [2 * sum(range(100))] * 10
     assert len(list_runs(workflow="double", limit=500)) == 500

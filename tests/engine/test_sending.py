@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from app.accounts.models import User
 from app.db import db
-from app.engine import EngineError, LimitExceeded, NotJson, list_runs, send, sending, store_events, workflow
+from app.engine import EngineError, LimitExceeded, NotJson, list_runs, send, sending, starting, workflow
 from app.engine.queue import Hints
 from app.engine.runtime import runtime
 from app.engine.testing import assert_sent, clock, drain, sent_events
@@ -145,7 +145,7 @@ def test_sends_in_opposite_orders_do_not_deadlock():
             for _ in range(30):
                 with runtime().pool.connection() as connection, connection.transaction(force_rollback=True):
                     start.wait(5)
-                    store_events.write(connection, mine)
+                    starting.write(connection, mine)
         except Exception as error:  # noqa: BLE001
             errors.append(error)
             start.abort()
@@ -159,7 +159,7 @@ def test_sends_in_opposite_orders_do_not_deadlock():
 
 
 def test_a_deadlock_while_sending_is_repeated_once(monkeypatch):
-    original, calls = store_events.write, []
+    original, calls = starting.write, []
 
     def once(connection, events):
         calls.append(1)
@@ -167,7 +167,7 @@ def test_a_deadlock_while_sending_is_repeated_once(monkeypatch):
             raise psycopg.errors.DeadlockDetected
         return original(connection, events)
 
-    monkeypatch.setattr(store_events, "write", once)
+    monkeypatch.setattr(starting, "write", once)
     send("test/a", {}, owner_id=None)
     assert commit() == 1
 
@@ -220,7 +220,7 @@ def test_a_database_that_stumbles_while_a_step_sends_does_not_fail_the_run(monke
     def tells(ctx, step):
         step.send_event("tell", "other/told", {})
 
-    original, calls = store_events.write, []
+    original, calls = starting.write, []
 
     def stumble(connection, events):
         if events[0].name == "other/told":
@@ -231,7 +231,7 @@ def test_a_database_that_stumbles_while_a_step_sends_does_not_fail_the_run(monke
 
     send("other/tells", {}, owner_id=None)
     db.session.commit()
-    monkeypatch.setattr(store_events, "write", stumble)
+    monkeypatch.setattr(starting, "write", stumble)
     drain(advance=True)
     assert [run.status for run in list_runs(workflow="tells")] == ["completed"]
     assert len(sent_events("other/told")) == 1

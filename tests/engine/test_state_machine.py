@@ -8,7 +8,20 @@ from pathlib import Path
 import pytest
 
 from app.db import db
-from app.engine import NonRetriable, RetryAfter, advance, cancel, list_runs, list_steps, send, upkeep, workflow
+from app.engine import (
+    Debounce,
+    NonRetriable,
+    RetryAfter,
+    Singleton,
+    Throttle,
+    advance,
+    cancel,
+    list_runs,
+    list_steps,
+    send,
+    upkeep,
+    workflow,
+)
 from app.engine.runtime import runtime
 from app.engine.schema import FINAL, RUN_STATUSES, STEP_STATUSES
 from app.engine.testing import clock, drain
@@ -64,6 +77,24 @@ def start(how):
     db.session.commit()
 
 
+def provoke_starts():
+    @workflow("spaced", on="test/spaced", throttle=Throttle(1, "1m"), singleton=Singleton())
+    @workflow("rests", on="test/rests", debounce=Debounce("1m"))
+    def nothing(ctx, step):
+        pass
+
+    for name in ("spaced", "rests"):
+        send(f"test/{name}", {}, owner_id=None)
+        drain()
+        send(f"test/{name}", {}, owner_id=None)  # waits; the same event again is skipped, or puts it off
+        send(f"test/{name}", {}, owner_id=None)
+        drain(advance=True)
+    send("test/rests", {}, owner_id=None)
+    db.session.commit()
+    cancel(list_runs()[0].id)
+    db.session.commit()
+
+
 def provoke():
     @workflow("any", on="test/any", retries=1, backoff=(60,))
     def any_end(ctx, step):
@@ -99,6 +130,7 @@ def provoke():
 
 
 def test_every_change_of_a_run_is_drawn_and_every_drawn_change_happens(seen):
+    provoke_starts()
     provoke()
     assert seen("run") == drawn("Runs") == listed("Runs")
 

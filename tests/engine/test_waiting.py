@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from app.db import db
-from app.engine import advance, get_run, list_runs, list_steps, send, upkeep, workflow
+from app.engine import CancelOn, advance, get_run, list_runs, list_steps, send, upkeep, workflow
 from app.engine import waits as engine_waits
 from app.engine.runtime import runtime
 from app.engine.testing import clock, drain
@@ -288,3 +288,55 @@ def test_the_step_shows_what_it_waits_for(wait):
     (step,) = list_steps(run_id)
     assert step.input[0]["event"] == ["course/approved"]
     assert step.output["data"] == {"course_id": 7}
+
+
+@pytest.fixture
+def lesson():
+    @workflow("lesson", on="test/lesson", cancel_on=[CancelOn("course/deleted", match="data.course_id")])
+    def lesson(ctx, step):
+        step.sleep("nap", "1h")
+
+    return lesson
+
+
+def statuses():
+    db.session.expire_all()
+    return [run.status for run in reversed(list_runs(workflow="lesson"))]
+
+
+def test_cancel_on_cancels_the_runs_that_match(lesson):
+    alice = new_id()
+    for course_id in (1, 2):
+        say("test/lesson", {"course_id": course_id}, owner_id=alice)
+    drain()
+    say("course/deleted", {"course_id": 1}, owner_id=new_id())
+    assert statuses() == ["waiting", "waiting"]
+    say("course/deleted", {"course_id": 1}, owner_id=alice)
+    assert statuses() == ["cancelled", "waiting"]
+    assert "course/deleted" in list_runs(workflow="lesson")[1].reason
+
+
+def test_cancel_on_counts_what_came_while_the_run_was_being_made(lesson, monkeypatch):
+    """The event's own look may find no wait yet; then it is the wait that looks back."""
+    say("test/lesson", {"course_id": 1})
+    monkeypatch.setattr(runtime(), "look_for_waits", lambda _events: None)
+    say("course/deleted", {"course_id": 1})
+    drain()
+    assert statuses() == ["cancelled"]
+
+
+def test_cancel_on_stops_a_running_run_at_the_next_step(lesson):
+    @workflow("busy", on="test/busy", cancel_on=[CancelOn("test/stop")])
+    def busy(ctx, step):
+        def work():
+            with runtime().ports.app_context():
+                say("test/stop")
+
+        step.run("work", work)
+        step.run("never", lambda: 1 / 0)
+
+    say("test/busy")
+    drain()
+    run = list_runs(workflow="busy")[0]
+    assert run.status == "cancelled"
+    assert [step.key for step in list_steps(run.id)] == ["work"]

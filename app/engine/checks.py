@@ -1,0 +1,97 @@
+"""What a workflow's options may be: everything illegal is refused when the workflow is registered, with a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from app.engine import expressions
+from app.engine.errors import ExpressionError, RegistrationError
+from app.lib.cron import next_tick
+from app.lib.durations import Duration, seconds
+
+if TYPE_CHECKING:
+    from app.engine.registry import Workflow
+
+MAX_LIMITS = 2
+MAX_RETRIES = 20
+HOLE = re.compile(r"\{([^{}]*)\}")  # in a subject
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_EVENT = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)*")
+
+
+def check(workflow: Workflow) -> None:
+    """Check every option of `workflow`, alone and with the others.
+
+    Raises:
+        RegistrationError: one is illegal; the message names the workflow and says what to do.
+    """
+    try:
+        for text, names in _expressions(workflow):
+            expressions.check(text, names)
+        found = [*_alone(workflow), *_together(workflow)]
+        wrong = [sentence for is_legal, sentence in found if not is_legal]
+    except (ValueError, ExpressionError) as error:
+        wrong = [str(error)]
+    if wrong:
+        raise RegistrationError(f"Workflow {workflow.name!r}: {wrong[0]}")
+
+
+def _expressions(workflow: Workflow) -> Iterator[tuple[str, tuple[str, ...]]]:
+    limits = (workflow.throttle, workflow.rate_limit, workflow.debounce, workflow.singleton, *workflow.concurrency)
+    texts = [limit.key for limit in limits if limit] + [on.if_ for on in workflow.on]
+    texts += [workflow.idempotency, *HOLE.findall(workflow.subject or "")]
+    texts += [workflow.priority] if isinstance(workflow.priority, str) else []
+    yield from ((text, ("event",)) for text in texts if text is not None)
+    yield from ((ending.if_, ("event", "arriving")) for ending in workflow.cancel_on if ending.if_ is not None)
+
+
+def _durations(workflow: Workflow) -> Iterator[Duration]:
+    periods = [limit.period for limit in (workflow.throttle, workflow.rate_limit, workflow.debounce) if limit]
+    limits = [workflow.timeouts.start, workflow.timeouts.finish]
+    limits += [workflow.debounce.timeout] if workflow.debounce else []
+    yield from (duration for duration in (*periods, *limits) if duration is not None)
+
+
+def _alone(workflow: Workflow) -> Iterator[tuple[bool, str]]:
+    yield bool(_NAME.fullmatch(workflow.name)), "the name must be lower case words joined by hyphens."
+    yield 0 <= workflow.retries <= MAX_RETRIES, f"retries must be between 0 and {MAX_RETRIES}."
+    yield bool(workflow.backoff) and min(workflow.backoff) > 0, "backoff must be positive seconds."
+    yield all(seconds(duration) > 0 for duration in _durations(workflow)), "a duration must be longer than nothing."
+    yield len(workflow.concurrency) <= MAX_LIMITS, "at most two concurrency limits are allowed."
+    limits = [limit for limit in (*workflow.concurrency, workflow.throttle, workflow.rate_limit) if limit]
+    is_due = workflow.cron is None or next_tick(workflow.cron, datetime.now(UTC)) is not None
+    yield is_due, f"{workflow.cron!r} is never due."
+    yield all(limit.limit >= 1 for limit in limits), "a limit must be at least 1."
+    yield workflow.throttle is None or workflow.throttle.burst >= 1, "the burst of a throttle must be at least 1."
+    is_mode = workflow.singleton is None or workflow.singleton.mode in ("skip", "cancel")
+    yield is_mode, "the mode of a singleton is 'skip' or 'cancel'."
+    for on in workflow.on:
+        name = on.event.removesuffix("/*")
+        yield name == "*" or bool(_EVENT.fullmatch(name)), f"{on.event!r} is no event name; write 'video/uploaded'."
+    for ending in workflow.cancel_on:
+        yield bool(_EVENT.fullmatch(ending.event)), f"cancel_on needs the name of one event, not {ending.event!r}."
+        match = ending.match
+        yield match is None or bool(expressions.PATH.fullmatch(match)), f"match {match!r} is no path like 'data.id'."
+
+
+def _together(workflow: Workflow) -> Iterator[tuple[bool, str]]:
+    """Yield what may stand together: a debounced run starts later, with another event than it was made for."""
+    debounce, start = workflow.debounce, workflow.timeouts.start
+    is_matched = any(ending.match for ending in workflow.cancel_on)
+    if debounce:
+        period = seconds(debounce.period)
+        why = "a debounced run starts when its events have come to rest; leave one of the two out."
+        for option in ("throttle", "rate_limit", "singleton", "idempotency"):
+            yield getattr(workflow, option) is None, f"debounce and {option} exclude each other: {why}"
+        is_capped = debounce.timeout is None or seconds(debounce.timeout) >= period
+        yield is_capped, "debounce.timeout must not be shorter than debounce.period."
+        is_enough = start is None or seconds(start) > period
+        yield is_enough, "timeouts.start must be longer than debounce.period, or no run would ever start."
+    if workflow.cron is not None:
+        why = "the event of a cron run says nothing to compare; make a workflow of its own for events."
+        yield debounce is None, f"cron and debounce exclude each other: {why}"
+        yield workflow.idempotency is None, f"cron and idempotency exclude each other: {why}"
+        yield not is_matched, f"cron and a match of cancel_on exclude each other: {why}"
