@@ -16,6 +16,7 @@ from app.engine.errors import (
 )
 from app.engine.execution import Context
 from app.engine.hooks import Outcome
+from app.engine.logs import LogLine, list_logs
 from app.engine.process import run_upkeep, run_worker
 from app.engine.reads import (
     RunView,
@@ -35,6 +36,7 @@ from app.engine.sending import send
 from app.engine.start import start
 from app.engine.steps import Step
 from app.engine.store_events import Event
+from app.engine.streams import StreamText, read_stream
 
 __all__ = [
     "Concurrency",
@@ -42,6 +44,7 @@ __all__ = [
     "EngineError",
     "Event",
     "LimitExceeded",
+    "LogLine",
     "NonRetriable",
     "NotJson",
     "Outcome",
@@ -55,6 +58,7 @@ __all__ = [
     "StepError",
     "StepKindChanged",
     "StepView",
+    "StreamText",
     "UnknownRun",
     "Verdict",
     "WorkerView",
@@ -63,11 +67,13 @@ __all__ = [
     "create_schema",
     "get_run",
     "last_upkeep",
+    "list_logs",
     "list_runs",
     "list_steps",
     "list_workers",
     "list_workflows",
     "metadata",
+    "read_stream",
     "rerun_from",
     "run_upkeep",
     "run_worker",

@@ -21,9 +21,10 @@ _FLOWS = "SELECT flow_a, flow_b FROM run WHERE id = %s"
 _LOCK = "SELECT status, epoch, subject, owner_id FROM run WHERE id = %s FOR UPDATE"
 _REQUEST = "UPDATE run SET requested = 'cancel', reason = %s WHERE id = %s AND status = 'running'"
 _COPY = """
-INSERT INTO step (run_id, key, kind, status, position, input, output, blob_id, error, size_bytes,
+INSERT INTO step (run_id, key, kind, status, position, input, output, blob_id, error, size_bytes, meta,
                   started_at, finished_at)
-SELECT %s, key, kind, status, position, input, output, blob_id, error, size_bytes, started_at, finished_at
+SELECT %s, key, kind, status, position, input, output, blob_id, error, size_bytes, meta, started_at,
+       finished_at
 FROM step WHERE run_id = %s AND key = ANY(%s)
 """
 _RERUN = "SELECT workflow, status, event_id, subject, parent_run FROM run WHERE id = %s"

@@ -6,8 +6,8 @@ import contextlib
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from app.engine.errors import LostLease
@@ -15,6 +15,9 @@ from app.engine.errors import LostLease
 if TYPE_CHECKING:
     from app.engine.execution import Execution
     from app.engine.steps import Step
+
+
+Change = tuple[str, Any]  # of one key of ctx.meta: set, increment or append, and the value
 
 
 @dataclass
@@ -34,13 +37,15 @@ class Lease:
         return self.is_lost or time.monotonic() - self.renewed_at > self.seconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attempt:
     """One try of one step."""
 
     key: str
     number: int
     is_transaction: bool
+    meta: dict[str, Change] = field(default_factory=dict)  # what it did to ctx.meta: counts if it succeeds
+    written: dict[str, int] = field(default_factory=dict)  # stream -> bytes
 
 
 _execution: ContextVar[Execution | None] = ContextVar("engine_execution", default=None)
@@ -56,6 +61,12 @@ def execution() -> Execution | None:
 def scope() -> Step | None:
     """Return the `step` of the body or branch that this thread is in, or None."""
     return _scope.get()
+
+
+def place() -> tuple[float, ...]:
+    """Return where in the body this thread is, after which verb; nothing in a thread of the workflow's own."""
+    step = _scope.get()
+    return () if step is None else step.place
 
 
 def attempt() -> Attempt | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from app.engine import codec, current, sending, store
-from app.engine.current import Attempt
+from app.engine.current import Attempt, Change
 from app.engine.errors import EngineError, LimitExceeded, LostLease, NonRetriable, Park, RetryAfter, StepError
 from app.engine.execution import Execution, backoff
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, Verdict, logger, runtime
@@ -51,9 +52,11 @@ def make(execution: Execution, kind: str, key: str, position: list[int], call: C
     shown = codec.dump_input([*args, *([kwargs] if kwargs else [])])
     draft = _Draft(execution, kind, key, position, shown, started_at)
     execution.active[key] = time.monotonic()
+    execution.meta.is_caught_up = True
     try:
-        with current.trying(Attempt(key, failures + 1, is_transaction=kind == "transaction")):
-            return _try(draft, lambda: call.function(*args, **kwargs))
+        attempt = Attempt(key, failures + 1, is_transaction=kind == "transaction")
+        with current.trying(attempt):
+            return _try(draft, attempt, lambda: call.function(*args, **kwargs))
     except Exception as error:  # noqa: BLE001  (the step wall: every error becomes a retry or a remembered failure)
         retries = execution.workflow.retries if call.retries is None else call.retries
         return _fail(draft, error, past, retries - failures)
@@ -91,9 +94,17 @@ class _Draft:
     input: str
     started_at: datetime
 
-    def finished(self, status: str, *, output: str | None = None, error: str | None = None) -> NewMemo:
-        """Return the memo as it is written."""
+    def finished(
+        self,
+        status: str,
+        *,
+        output: str | None = None,
+        error: str | None = None,
+        changes: Mapping[str, Change] = MappingProxyType({}),
+    ) -> NewMemo:
+        """Return the memo as it is written; `changes` are what the step did to meta."""
         size = len(output or error or "")
+        meta = [[verb, name, value] for name, (verb, value) in changes.items()]
         blob_id = new_id() if output and size > codec.MAX_INLINE_BYTES else None
         return NewMemo(
             run_id=str(self.execution.run.id),
@@ -108,6 +119,7 @@ class _Draft:
             error=error,
             size_bytes=size,
             seconds=(self.execution.now() - self.started_at).total_seconds(),
+            meta=json.dumps(meta) if meta else None,
         )
 
 
@@ -125,15 +137,18 @@ def _arguments(execution: Execution, key: str, call: Call) -> tuple[Sequence[Any
     return given, call.kwargs
 
 
-def _try(draft: _Draft, work: Callable[[], Any]) -> Any:
+def _try(draft: _Draft, attempt: Attempt, work: Callable[[], Any]) -> Any:
     with runtime().ports.app_context():
-        value = work()
+        try:
+            value = work()
+        finally:
+            draft.execution.streams.flush()  # whoever sees the step done must find its text complete
         text = codec.dump_result(value, f"The result of step {draft.key!r}")
         execution = draft.execution
         if execution.size_bytes + len(text) > MAX_STATE_BYTES:
             raise LimitExceeded("run_state", f"Step {draft.key!r} would bring the run's memos over {MAX_STATE_BYTES}.")
         current.refuse_under_lost_lease()
-        memo = draft.finished("completed", output=text)
+        memo = draft.finished("completed", output=text, changes=attempt.meta)
         stored = _commit(memo)
         if stored.is_new:
             return _keep(draft, memo, codec.same_again(value, text), stored)
@@ -191,6 +206,7 @@ def _keep(draft: _Draft, memo: NewMemo, value: Any, stored: Stored) -> Any:
     execution.loaded.memos[memo.key] = Memo(
         memo.key, memo.kind, memo.status, draft.position, None, memo.blob_id, error, memo.size_bytes
     )
+    execution.meta.apply(draft.position, json.loads(memo.meta) if memo.meta else ())
     if len(execution.loaded.memos) == MANY_STEPS:
         logger.warning("run.many_steps", run_id=memo.run_id, steps=MANY_STEPS)
     with execution.lock:
@@ -211,6 +227,7 @@ def _adopt(execution: Execution, key: str) -> Memo:
     execution.loaded.memos[key] = memo
     if memo.status == "failed":
         raise StepError(key, memo.error or {})
+    execution.meta.apply(memo.position, memo.meta or ())
     return memo
 
 
