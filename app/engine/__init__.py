@@ -17,6 +17,7 @@ from app.engine.errors import (
 from app.engine.execution import Context
 from app.engine.hooks import Outcome
 from app.engine.logs import LogLine, list_logs
+from app.engine.metrics import metrics_page
 from app.engine.process import run_upkeep, run_worker
 from app.engine.reads import (
     RunView,
@@ -37,6 +38,7 @@ from app.engine.start import start
 from app.engine.steps import Step
 from app.engine.store_events import Event
 from app.engine.streams import StreamText, read_stream
+from app.engine.tracing import enable_tracing
 
 __all__ = [
     "Concurrency",
@@ -65,6 +67,7 @@ __all__ = [
     "Workflow",
     "cancel",
     "create_schema",
+    "enable_tracing",
     "get_run",
     "last_upkeep",
     "list_logs",
@@ -73,6 +76,7 @@ __all__ = [
     "list_workers",
     "list_workflows",
     "metadata",
+    "metrics_page",
     "read_stream",
     "rerun_from",
     "run_upkeep",

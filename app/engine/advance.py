@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psycopg
 
-from app.engine import codec, current, endings, hooks, memory, sending, store, store_admission
+from app.engine import codec, current, endings, hooks, memory, sending, store, store_admission, tracing
 from app.engine.endings import Ended, Ending
 from app.engine.errors import Cancelled, GiveBack, Interrupt, LostLease, Park, RetryAfter, StepError
 from app.engine.execution import Context, Execution, backoff, load
@@ -102,11 +102,13 @@ def give_back(run: Claimed) -> None:
 
 def _pass(execution: Execution) -> str:
     """Execute the body once and write what came of it; `again` when something woke the run before it could park."""
-    result = _execute(execution)
-    execution.tell()
-    if isinstance(result, Ending):
-        return _end(execution, result)
-    return _leave(execution, result)
+    run = execution.run
+    with tracing.span(f"run {run.workflow}", run.trace, workflow=run.workflow, run_id=run.id) as span:
+        result = _execute(execution)
+        execution.tell()
+        status = _end(execution, result) if isinstance(result, Ending) else _leave(execution, result)
+        span.set_attribute("throughline.status", status)
+        return status
 
 
 def _execute(execution: Execution) -> Ending | _Leaving:

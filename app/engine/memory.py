@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from app.engine import codec, current, sending, store
+from app.engine import codec, current, sending, store, tracing
 from app.engine.current import Attempt, Change
 from app.engine.errors import EngineError, LimitExceeded, LostLease, NonRetriable, Park, RetryAfter, StepError
 from app.engine.execution import Execution, backoff
@@ -55,7 +55,8 @@ def make(execution: Execution, kind: str, key: str, position: list[int], call: C
     execution.meta.is_caught_up = True
     try:
         attempt = Attempt(key, failures + 1, is_transaction=kind == "transaction")
-        with current.trying(attempt):
+        traced = tracing.span(f"step {key}", step=key, kind=kind, attempt=attempt.number)
+        with current.trying(attempt), traced:
             return _try(draft, attempt, lambda: call.function(*args, **kwargs))
     except Exception as error:  # noqa: BLE001  (the step wall: every error becomes a retry or a remembered failure)
         retries = execution.workflow.retries if call.retries is None else call.retries

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from app.engine import tracing
 from app.engine.registry import Workflow, registry
 from app.engine.runtime import Connection
 from app.lib.ids import new_id
@@ -22,6 +23,7 @@ class NewEvent:
     text: str
     owner_id: UUID | None
     unique_id: str | None = None
+    trace: str | None = field(default_factory=tracing.traceparent)
 
     @property
     def context(self) -> dict[str, Any]:
@@ -46,6 +48,7 @@ class NewRun:
     parent_run: UUID | None = None
     forked_from: UUID | None = None
     edited: str | None = None
+    trace: str | None = field(default_factory=tracing.traceparent)  # a run that an event starts takes the event's
 
 
 CLAIM_KEY = """
@@ -59,18 +62,19 @@ RETURNING holder
 HOLDER = "SELECT holder FROM idem WHERE scope = %s AND key = %s AND expires_at > engine_now()"
 
 INSERT_EVENT = """
-INSERT INTO event (id, name, data, owner_id, topic, created_at)
+INSERT INTO event (id, name, data, owner_id, topic, trace, created_at)
 VALUES (%(id)s, %(name)s, %(text)s::json, %(owner_id)s, coalesce(%(owner_id)s::uuid::text, '') || ':' || %(name)s,
-        engine_now())
+        %(trace)s, engine_now())
 """
 
 INSERT_FLOW = "INSERT INTO flow (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
 
 INSERT_RUN = """
 INSERT INTO run (id, workflow, version, status, owner_id, subject, event_id, event_name, flow_a, flow_b,
-                 idempotency_key, parent_run, forked_from, edited, sort_at, created_at)
+                 idempotency_key, parent_run, forked_from, edited, trace, sort_at, created_at)
 SELECT %(id)s, %(workflow)s, %(version)s, 'queued', %(owner_id)s, %(subject)s, %(event_id)s, %(event_name)s,
-       %(flow_a)s, %(flow_b)s, %(idempotency_key)s, %(parent_run)s, %(forked_from)s, %(edited)s::json, at, at
+       %(flow_a)s, %(flow_b)s, %(idempotency_key)s, %(parent_run)s, %(forked_from)s, %(edited)s::json,
+       %(trace)s, at, at
 FROM engine_now() AS at
 """
 
@@ -122,6 +126,8 @@ def plan(workflow: Workflow, event: NewEvent | Event, **more: Any) -> NewRun:
         "event": {"id": str(event.id), "name": event.name, "data": event.data, "owner_id": event.owner_id},
     }
     flows = [*workflow.flow_keys(context), None, None]
+    if isinstance(event, NewEvent):
+        more["trace"] = event.trace
     return NewRun(
         id=new_id(),
         workflow=workflow.name,
