@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flask import Flask, Response, request
 from opentelemetry import propagate, trace
 
-from app import engine
+from app.lib import tracing
 from app.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def init_app(app: Flask) -> None:
         SettingsError: the packages that this takes are not installed.
     """
     settings = app.settings  # type: ignore[attr-defined]
-    engine.enable_tracing(is_on=settings.is_traced)
+    tracing.enable(is_on=settings.is_traced)
     if not settings.is_traced:
         return
     if isinstance(

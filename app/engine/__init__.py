@@ -38,7 +38,6 @@ from app.engine.start import start
 from app.engine.steps import Step
 from app.engine.store_events import Event
 from app.engine.streams import StreamText, read_stream
-from app.engine.tracing import enable_tracing
 
 __all__ = [
     "Concurrency",
@@ -67,7 +66,6 @@ __all__ = [
     "Workflow",
     "cancel",
     "create_schema",
-    "enable_tracing",
     "get_run",
     "last_upkeep",
     "list_logs",

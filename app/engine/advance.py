@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psycopg
 
-from app.engine import codec, current, endings, hooks, memory, sending, store, store_admission, tracing
+from app.engine import codec, current, endings, hooks, memory, sending, store, store_admission
 from app.engine.endings import Ended, Ending
 from app.engine.errors import Cancelled, GiveBack, Interrupt, LostLease, Park, RetryAfter, StepError
 from app.engine.execution import Context, Execution, backoff, load
@@ -19,6 +19,7 @@ from app.engine.registry import registry
 from app.engine.runtime import DATABASE_IS_AWAY, Verdict, logger, runtime
 from app.engine.steps import Step
 from app.engine.store import Claimed
+from app.lib import tracing
 
 _turns = itertools.count(1)
 Watch = Callable[[Execution], None]

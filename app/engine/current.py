@@ -7,17 +7,15 @@ import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from app.engine.errors import LostLease
+from app.lib.changes import Change
 
 if TYPE_CHECKING:
     from app.engine.execution import Execution
     from app.engine.steps import Step
-
-
-Change = tuple[str, Any]  # of one key of ctx.meta: set, increment or append, and the value
 
 
 @dataclass

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 import sqlalchemy as sa
-import structlog
 
 from app.engine import codec, current
 from app.engine.runtime import DATABASE_IS_AWAY, logger, runtime
 from app.engine.schema import log
 from app.lib.ids import new_id
-from app.lib.redaction import hide_secrets
+from app.lib.kept_log import keeping
 from app.lib.spool import Spool
 
 if TYPE_CHECKING:
@@ -56,27 +53,20 @@ def logger_of(execution: Execution) -> Any:
     outside of steps is kept once, however often a replay comes by; a body that is tried again says it again.
     """
     run = execution.run
-    told = logger.bind(run_id=str(run.id), workflow=execution.workflow.name)
     met: dict[tuple[float, ...], int] = {}
 
-    def keep(_logger: Any, level: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        text = str(event.pop("event", ""))
-        getattr(told, level)(text, **event)
-        if level != "debug" and sum(met.values()) < MAX_LINES:
-            attempt = current.attempt()
-            place = current.place() if attempt is None else ()
-            met[place] = met.get(place, 0) + 1
-            line_id = uuid5(run.id, f"{run.attempt} {place} {met[place]}") if place else new_id()
-            if event.pop("exc_info", None) and (error := sys.exception()) is not None:
-                event["error"] = codec.error_of(error)
-            fields = codec.dump_input([hide_secrets(event)])[1:-1]  # the brackets go: one object, or why there is none
-            message = codec.printable(text)[: codec.MAX_MESSAGE]
-            step = attempt.key if attempt else None
-            execution.logs.add(LogLine(line_id, step, level, message, fields, execution.now()))
-        raise structlog.DropEvent
+    def keep(level: str, text: str, fields: dict[str, Any]) -> None:
+        if sum(met.values()) >= MAX_LINES:
+            return
+        attempt = current.attempt()
+        place = current.place() if attempt is None else ()
+        met[place] = met.get(place, 0) + 1
+        line_id = uuid5(run.id, f"{run.attempt} {place} {met[place]}") if place else new_id()
+        shown = codec.dump_input([fields])[1:-1]  # the brackets go: one object, or a sentence why there is none
+        step, message = attempt.key if attempt else None, codec.printable(text)[: codec.MAX_MESSAGE]
+        execution.logs.add(LogLine(line_id, step, level, message, shown, execution.now()))
 
-    levels = structlog.make_filtering_bound_logger(logging.DEBUG)
-    return structlog.wrap_logger(None, processors=[keep], wrapper_class=levels)
+    return keeping(logger.bind(run_id=str(run.id), workflow=run.workflow), keep)
 
 
 def spool(run: Claimed) -> Spool[LogLine]:
@@ -85,8 +75,7 @@ def spool(run: Claimed) -> Spool[LogLine]:
     def write(lines: list[LogLine]) -> None:
         columns = {name: [getattr(line, name) for line in lines] for name in LogLine.__dataclass_fields__}
         with runtime().pool.connection() as connection:
-            values = {"run_id": run.id, "epoch": run.epoch, "most": MAX_LINES, **columns}
-            connection.execute(WRITE, values)
+            connection.execute(WRITE, {"run_id": run.id, "epoch": run.epoch, "most": MAX_LINES, **columns})
         runtime().announce([f"run:{run.id}"])
 
     return Spool(write, DATABASE_IS_AWAY)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any
 
-from app.engine import codec, current, sending, store, tracing
-from app.engine.current import Attempt, Change
+from app.engine import codec, current, sending, store
+from app.engine.current import Attempt
 from app.engine.errors import EngineError, LimitExceeded, LostLease, NonRetriable, Park, RetryAfter, StepError
 from app.engine.execution import Execution, backoff
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, Verdict, logger, runtime
 from app.engine.store import Memo, NewMemo, PastAttempt, Stored
+from app.lib import tracing
 from app.lib.ids import new_id
 
 MAX_STATE_BYTES = 32 * 1024 * 1024
@@ -50,14 +50,14 @@ def make(execution: Execution, kind: str, key: str, position: list[int], call: C
     started_at = execution.now()
     args, kwargs = _arguments(execution, key, call)
     shown = codec.dump_input([*args, *([kwargs] if kwargs else [])])
-    draft = _Draft(execution, kind, key, position, shown, started_at)
+    attempt = Attempt(key, failures + 1, is_transaction=kind == "transaction")
+    draft = _Draft(execution, kind, key, position, shown, started_at, attempt)
     execution.active[key] = time.monotonic()
     execution.meta.is_caught_up = True
     try:
-        attempt = Attempt(key, failures + 1, is_transaction=kind == "transaction")
         traced = tracing.span(f"step {key}", step=key, kind=kind, attempt=attempt.number)
         with current.trying(attempt), traced:
-            return _try(draft, attempt, lambda: call.function(*args, **kwargs))
+            return _try(draft, lambda: call.function(*args, **kwargs))
     except Exception as error:  # noqa: BLE001  (the step wall: every error becomes a retry or a remembered failure)
         retries = execution.workflow.retries if call.retries is None else call.retries
         return _fail(draft, error, past, retries - failures)
@@ -94,18 +94,11 @@ class _Draft:
     position: list[int]
     input: str
     started_at: datetime
+    attempt: Attempt
 
-    def finished(
-        self,
-        status: str,
-        *,
-        output: str | None = None,
-        error: str | None = None,
-        changes: Mapping[str, Change] = MappingProxyType({}),
-    ) -> NewMemo:
-        """Return the memo as it is written; `changes` are what the step did to meta."""
+    def finished(self, status: str, *, output: str | None = None, error: str | None = None) -> NewMemo:
+        """Return the memo as it is written."""
         size = len(output or error or "")
-        meta = [[verb, name, value] for name, (verb, value) in changes.items()]
         blob_id = new_id() if output and size > codec.MAX_INLINE_BYTES else None
         return NewMemo(
             run_id=str(self.execution.run.id),
@@ -120,7 +113,7 @@ class _Draft:
             error=error,
             size_bytes=size,
             seconds=(self.execution.now() - self.started_at).total_seconds(),
-            meta=json.dumps(meta) if meta else None,
+            meta=json.dumps(self.attempt.meta) if self.attempt.meta and output else None,
         )
 
 
@@ -138,7 +131,7 @@ def _arguments(execution: Execution, key: str, call: Call) -> tuple[Sequence[Any
     return given, call.kwargs
 
 
-def _try(draft: _Draft, attempt: Attempt, work: Callable[[], Any]) -> Any:
+def _try(draft: _Draft, work: Callable[[], Any]) -> Any:
     with runtime().ports.app_context():
         try:
             value = work()
@@ -149,7 +142,7 @@ def _try(draft: _Draft, attempt: Attempt, work: Callable[[], Any]) -> Any:
         if execution.size_bytes + len(text) > MAX_STATE_BYTES:
             raise LimitExceeded("run_state", f"Step {draft.key!r} would bring the run's memos over {MAX_STATE_BYTES}.")
         current.refuse_under_lost_lease()
-        memo = draft.finished("completed", output=text, changes=attempt.meta)
+        memo = draft.finished("completed", output=text)
         stored = _commit(memo)
         if stored.is_new:
             return _keep(draft, memo, codec.same_again(value, text), stored)
@@ -207,7 +200,7 @@ def _keep(draft: _Draft, memo: NewMemo, value: Any, stored: Stored) -> Any:
     execution.loaded.memos[memo.key] = Memo(
         memo.key, memo.kind, memo.status, draft.position, None, memo.blob_id, error, memo.size_bytes
     )
-    execution.meta.apply(draft.position, json.loads(memo.meta) if memo.meta else ())
+    execution.meta.apply(draft.position, draft.attempt.meta if memo.meta else None)
     if len(execution.loaded.memos) == MANY_STEPS:
         logger.warning("run.many_steps", run_id=memo.run_id, steps=MANY_STEPS)
     with execution.lock:
@@ -228,13 +221,14 @@ def _adopt(execution: Execution, key: str) -> Memo:
     execution.loaded.memos[key] = memo
     if memo.status == "failed":
         raise StepError(key, memo.error or {})
-    execution.meta.apply(memo.position, memo.meta or ())
+    execution.meta.apply(memo.position, memo.meta)
     return memo
 
 
 def _fail(draft: _Draft, error: Exception, past: list[PastAttempt], retries_left: int) -> Any:
     """Remember a failed try; park when another one is due, else remember the failure for good and raise it."""
     execution, key = draft.execution, draft.key
+    draft.attempt.meta.clear()
     verdict = judge(error)
     is_deferral = verdict.is_deferral and _may_defer(execution, past, verdict.after_seconds or 0.0)
     pause: float | None = None

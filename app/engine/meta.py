@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.engine import codec, current
-from app.engine.current import Attempt, Change
+from app.engine.current import Attempt
 from app.engine.errors import EngineError, LimitExceeded
+from app.lib.changes import Change, Changes, fits, joined, shown
 
 if TYPE_CHECKING:
     from app.engine.store import Claimed
@@ -29,9 +30,8 @@ class Meta:
     def __init__(self, run: Claimed) -> None:
         self._run = run
         self._lock = threading.Lock()
-        self._places: dict[tuple[float, ...], dict[str, Change]] = {}
-        self._state: dict[str, Change] = {}  # in the order of arrival: what the next change is checked against
-        self._trying: weakref.WeakSet[Attempt] = weakref.WeakSet()
+        self._changes = Changes()
+        self._trying: weakref.WeakSet[Attempt] = weakref.WeakSet()  # whose steps may all succeed
         self._is_dirty = False
         self.is_caught_up = False  # people must not see a counter fall while a pass goes over what is remembered
 
@@ -46,27 +46,24 @@ class Meta:
 
     def increment(self, key: str, by: float = 1) -> None:
         """Add `by` to the number at `key` (0 when there is none); raises like `set`, and where there is no number."""
-        if not _is_number(by):
-            raise EngineError(f"ctx.meta.increment({key!r}) takes a number, not {by!r}.")
         self._change(key, "increment", by)
 
     def append(self, key: str, value: Any) -> None:
         """Append `value` (JSON) to the list at `key`; raises like `set`, and where there is something else."""
         self._change(key, "append", [value])
 
-    def apply(self, position: Sequence[float], changes: Iterable[Sequence[Any]]) -> None:
-        """Let what a remembered step did to meta count (`[verb, key, value]` each)."""
-        with self._lock:
-            for verb, key, value in changes:
-                self._let_count(tuple(position), key, (verb, value))
+    def apply(self, position: Sequence[float], changes: dict[str, Change] | None) -> None:
+        """Let what a remembered step did to meta count."""
+        if changes:
+            with self._lock:
+                self._changes.add(tuple(position), changes)
+                self._is_dirty = self._run.has_meta = True
 
     def take(self) -> str | None:
         """Return the state as JSON if it has not been written yet."""
         with self._lock:
-            if not (self._is_dirty and self.is_caught_up):
-                return None
-            self._is_dirty = False
-            return self._json()
+            is_new, self._is_dirty = self._is_dirty and self.is_caught_up, self._is_dirty and not self.is_caught_up
+            return json.dumps(self._changes.result()) if is_new else None
 
     def last(self, *, is_whole: bool) -> str | None:
         """Return the state as JSON for the write with which the run is left, unless there never was any.
@@ -74,7 +71,8 @@ class Meta:
         `is_whole`: the body was left where it ended or waits, not on its way there.
         """
         with self._lock:
-            return self._json() if self._run.has_meta and (is_whole or self.is_caught_up) else None
+            is_known = self._run.has_meta and (is_whole or self.is_caught_up)
+            return json.dumps(self._changes.result()) if is_known else None
 
     def put_back(self) -> None:
         """Mark the state as not written after all."""
@@ -84,51 +82,17 @@ class Meta:
         change: Change = (verb, json.loads(codec.dumps(value, f"What is put into ctx.meta at {key!r}")))
         attempt = current.attempt()
         with self._lock:
-            state = self._state
-            for trying in self._trying:  # their steps may all succeed
-                state = _joined(state, trying.meta)
-            if verb != "set" and key in state and not _fits(state[key], change):
-                raise EngineError(f"ctx.meta.{verb}({key!r}): there is {state[key][1]!r}; set it to something first.")
-            size = len(_dumps(_joined(state, {key: change})))
+            state = self._changes.so_far
+            for trying in self._trying:
+                state = joined(state, trying.meta)
+            if not fits(state.get(key), change):
+                there = state[key][1] if key in state else "nothing"
+                raise EngineError(f"ctx.meta.{verb}({key!r}, ...) does not fit: there is {there!r}. Set it first.")
+            size = len(codec.dumps(shown(joined(state, {key: change})), "ctx.meta"))
             if size > MAX_BYTES:
                 raise LimitExceeded("meta_bytes", f"ctx.meta would be {size} bytes; at most {MAX_BYTES} are kept.")
-            if attempt is None:
-                self._let_count(current.place(), key, change)
-            else:
+            if attempt is not None:
                 self._trying.add(attempt)
-                attempt.meta[key] = _then(attempt.meta.get(key), change)
-
-    def _let_count(self, place: tuple[float, ...], key: str, change: Change) -> None:
-        there = self._places.setdefault(place, {})
-        there[key] = _then(there.get(key), change)
-        self._state[key] = _then(self._state.get(key), change)
-        self._is_dirty = self._run.has_meta = True
-
-    def _json(self) -> str:
-        state: dict[str, Change] = {}
-        for _, changes in sorted(self._places.items()):
-            state = _joined(state, changes)
-        return _dumps(state)
-
-
-def _dumps(state: dict[str, Change]) -> str:
-    return codec.dumps({key: value for key, (_, value) in state.items()}, "ctx.meta")
-
-
-def _joined(state: dict[str, Change], changes: dict[str, Change]) -> dict[str, Change]:
-    return {**state, **{key: _then(state.get(key), change) for key, change in changes.items()}}
-
-
-def _then(before: Change | None, change: Change) -> Change:
-    """Return the one change that does what both do, one after the other; what does not fit begins anew."""
-    if before is None or change[0] == "set" or not _fits(before, change):
-        return change
-    return before[0], before[1] + change[1]
-
-
-def _fits(before: Change, change: Change) -> bool:
-    return isinstance(before[1], list) if change[0] == "append" else _is_number(before[1])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+                attempt.meta.update(joined(attempt.meta, {key: change}))
+        if attempt is None:
+            self.apply(current.place(), {key: change})

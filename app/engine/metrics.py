@@ -6,18 +6,11 @@ midnight (UTC) once, and from then on only what came since the last scrape.
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from datetime import datetime
-
-import sqlalchemy as sa
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from app.engine.runtime import runtime
 from app.engine.schema import RUNS_ON
+from app.lib.figures import SqlCollector
 
 # name, labels, help, query of (labels..., value)
 GAUGES = (
@@ -56,37 +49,14 @@ LEFT JOIN run ON finished_at > greatest(:since, midnight) AND finished_at <= unt
 """
 
 
-class EngineCollector(Collector):
+class EngineCollector(SqlCollector):
     """The engine's figures."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._ended: Counter[tuple[str, str]] = Counter()
-        self._until: datetime | None = None
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield every figure."""
-        with runtime().ports.engine.connect() as connection:
-            for name, labels, told, query in GAUGES:
-                gauge = GaugeMetricFamily(f"throughline_engine_{name}", told, labels=labels.split())
-                for *values, number in connection.execute(sa.text(query)):
-                    gauge.add_metric(values, float(number))
-                yield gauge
-            told = "Runs that have ended since midnight (UTC)."
-            ended = CounterMetricFamily("throughline_engine_ended_runs", told, labels=("workflow", "status"))
-            for labels_of_run, number in self._count_ended(connection).items():
-                ended.add_metric(labels_of_run, number)
-            yield ended
-
-    def _count_ended(self, connection: sa.Connection) -> dict[tuple[str, str], int]:
-        with self._lock:
-            for midnight, until, workflow, status, number in connection.execute(sa.text(ENDED), {"since": self._until}):
-                if self._until is not None and self._until < midnight:
-                    self._ended.clear()  # as in every other process: the counter begins anew
-                self._until = max(until, self._until or until)
-                if workflow is not None:
-                    self._ended[workflow, status] += number
-            return dict(self._ended)
+        told = "Runs that have ended since midnight (UTC)."
+        ended = ("ended_runs", "workflow status", told, ENDED)
+        connect = lambda: runtime().ports.engine.connect()  # noqa: E731, PLW0108  (there is no runtime yet)
+        super().__init__("throughline_engine", connect, GAUGES, ended)
 
 
 _collector = EngineCollector()

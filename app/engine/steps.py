@@ -200,7 +200,7 @@ class Step:
         self._last_seen = max(self._last_seen, memo.position[-1])
         if memo.status == "failed":
             raise StepError(memo.key, memo.error or {})
-        self._execution.meta.apply(memo.position, memo.meta or ())
+        self._execution.meta.apply(memo.position, memo.meta)
         return memory.value_of(memo)
 
 

@@ -15,6 +15,7 @@ from psycopg.rows import class_row
 from app.engine.registry import registry
 from app.engine.runtime import Connection
 from app.engine.store_events import LOAD_EVENT, Event
+from app.lib.changes import Change
 
 _RUN_COLUMNS = """id, workflow, version, owner_id, subject, event_id, epoch, wake_seq, attempt, flow_a, flow_b,
   parent_run, edited, idempotency_key, requested, progress, meta IS NOT NULL AS has_meta, trace, created_at,
@@ -154,7 +155,7 @@ class Memo:
     blob_id: UUID | None
     error: dict[str, Any] | None
     size_bytes: int
-    meta: list[list[Any]] | None = None
+    meta: dict[str, Change] | None = None  # what it did to ctx.meta
 
 
 @dataclass(frozen=True)
@@ -285,31 +286,23 @@ def record_attempt(connection: Connection, values: dict[str, Any]) -> tuple[bool
     return (row is not None, None if row is None else row[0])
 
 
-def park(
-    connection: Connection,
-    run: Claimed,
-    due_at: datetime,
-    *,
-    failed: bool,
-    progress: str | None = None,
-    meta: str | None = None,
-) -> bool:
+def park(connection: Connection, run: Claimed, due_at: datetime, *, failed: bool, **told: str | None) -> bool:
     """Put the run to sleep until `due_at`, unless something woke it meanwhile (wake_seq has moved) or cancels it."""
-    values = {"due_at": due_at, "failed": int(failed), "progress": progress, "meta": meta, "wake_seq": run.wake_seq}
-    return _leave(connection, PARK, run, values)
+    values = {"due_at": due_at, "failed": int(failed), "wake_seq": run.wake_seq}
+    return _leave(connection, PARK, run, {**values, **told})
 
 
-def requeue(connection: Connection, run: Claimed, *, progress: str | None = None, meta: str | None = None) -> bool:
+def requeue(connection: Connection, run: Claimed, **told: str | None) -> bool:
     """Give the lease back: the next free worker goes on."""
-    return _leave(connection, REQUEUE, run, {"progress": progress, "meta": meta})
+    return _leave(connection, REQUEUE, run, told)
 
 
 def _leave(connection: Connection, statement: str, run: Claimed, values: dict[str, Any]) -> bool:
     """Leave the status running under the locks of the run's flow keys; the caller promotes in the transaction."""
     if run.flows:
         connection.execute(LOCK_FLOWS, [run.flows])
-    row = connection.execute(statement, {"run_id": run.id, "epoch": run.epoch, **values}).fetchone()
-    return row is not None
+    known = {"run_id": run.id, "epoch": run.epoch, "progress": None, "meta": None}
+    return connection.execute(statement, {**known, **values}).fetchone() is not None
 
 
 def look_again(connection: Connection, run: Claimed) -> bool:

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from app.engine import tracing
 from app.engine.registry import Workflow, registry
 from app.engine.runtime import Connection
+from app.lib import tracing
 from app.lib.ids import new_id
 
 

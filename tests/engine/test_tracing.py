@@ -12,10 +12,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from app import tracing as product
 from app.db import db
-from app.engine import enable_tracing, list_runs, send, tracing, workflow
+from app.engine import list_runs, send, workflow
 from app.engine.runtime import runtime
 from app.engine.schema import event, run
 from app.engine.testing import drain, run_workflow
+from app.lib import tracing
 from app.settings import SettingsError
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -29,9 +30,9 @@ def spans(app, monkeypatch):
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
     monkeypatch.setattr(trace, "get_tracer", lambda name, *_args, **_kw: provider.get_tracer(name))
-    enable_tracing()
+    tracing.enable()
     yield exporter.get_finished_spans
-    enable_tracing(is_on=False)
+    tracing.enable(is_on=False)
     provider.shutdown()
 
 
@@ -145,7 +146,7 @@ def test_an_exporter_that_is_not_installed_is_refused_with_what_to_do(app, monke
     site.settings = app.settings.but(is_traced=True, traces_exporter="nowhere")
     with pytest.raises(SettingsError, match="pip install"):
         product.init_app(site)
-    enable_tracing(is_on=False)
+    tracing.enable(is_on=False)
 
 
 def test_the_exporter_that_the_settings_name_gets_the_spans(app, monkeypatch):
@@ -155,6 +156,6 @@ def test_the_exporter_that_the_settings_name_gets_the_spans(app, monkeypatch):
     site = Flask("site")
     site.settings = app.settings.but(is_traced=True, traces_exporter="console")
     product.init_app(site)
-    enable_tracing(is_on=False)
+    tracing.enable(is_on=False)
     [provider] = provided
     provider.shutdown()

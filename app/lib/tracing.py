@@ -1,7 +1,4 @@
-"""Traces: from whoever sends an event, over the run that it starts and its steps, to what these send.
-
-Off by default, and then one branch for each step.
-"""
+"""Spans of OpenTelemetry, and the traceparent by which a trace goes on elsewhere. Off by default."""
 
 from __future__ import annotations
 
@@ -19,14 +16,14 @@ _w3c = TraceContextTextMapPropagator()
 _NO_SPAN = contextlib.nullcontext(trace.INVALID_SPAN)
 
 
-def enable_tracing(*, is_on: bool = True) -> None:
-    """Make spans from now on; they go wherever the tracer provider of this process sends them."""
+def enable(*, is_on: bool = True) -> None:
+    """Make spans from now on, or no longer; they go wherever the tracer provider of this process sends them."""
     global _tracer  # noqa: PLW0603
-    _tracer = trace.get_tracer("throughline.engine") if is_on else None
+    _tracer = trace.get_tracer("throughline") if is_on else None
 
 
 def traceparent() -> str | None:
-    """Return the W3C traceparent of the current span: what an event or a run that is made now hangs from."""
+    """Return the W3C traceparent of the current span: what is made now hangs from it."""
     carrier: dict[str, str] = {}
     if _tracer is not None:
         _w3c.inject(carrier)
