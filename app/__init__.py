@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def create_app(settings: Settings | None = None) -> Throughline:
     """Build the application: settings, extensions, engine, rooms, error pages, in that order."""
-    from app import extensions, log, ui, web
+    from app import extensions, log, tracing, ui, web
     from app.settings import Settings
 
     settings = settings or Settings.from_environment()
@@ -25,6 +25,7 @@ def create_app(settings: Settings | None = None) -> Throughline:
     app.settings = settings
     extensions.init_app(app, settings)
     web.init_app(app)
+    tracing.init_app(app)
     ui.init_app(app)
     _choose_adapters(app)
     _start_engine(app)

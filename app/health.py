@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import shutil
 import socket
 import tempfile
@@ -11,14 +12,15 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
-from flask import Blueprint, Flask, current_app, jsonify
+from flask import Blueprint, Flask, abort, current_app, g, jsonify
 from flask.typing import ResponseReturnValue
 
 from app import engine, log, schema
 from app.db import db
-from app.extensions import redis_client
+from app.extensions import login_manager, redis_client
 from app.lib.clock import now
 from app.settings import Settings
+from app.web import bearer_key
 
 logger = log.get(__name__)
 
@@ -55,6 +57,23 @@ def ready() -> ResponseReturnValue:
     found = look(READY)
     missing = {one.name: one.sentence for one in found if not one.is_ok}
     return jsonify(status="unready" if missing else "ready", missing=missing), 503 if missing else 200
+
+
+@bp.get("/metrics")
+def metrics() -> ResponseReturnValue:
+    """Answer the engine's figures for Prometheus: to whoever has METRICS_TOKEN; without that setting there are none."""
+    wanted = _settings().metrics_token
+    if not wanted:
+        abort(404)
+    g._login_user = login_manager.anonymous_user()  # noqa: SLF001  (the token is nobody's key, so nobody is looked up)
+    if not hmac.compare_digest((bearer_key() or "").encode(), wanted.encode()):
+        return _plain("Send Authorization: Bearer METRICS_TOKEN.\n", 401, {"WWW-Authenticate": "Bearer"})
+    try:
+        page, kind = engine.metrics_page()
+    except sa.exc.SQLAlchemyError as error:
+        logger.warning("metrics.failed", error=type(error).__name__)
+        return _plain("The database does not answer. Is PostgreSQL up, and DATABASE_URL right?\n", 503)
+    return page, {"Content-Type": kind}
 
 
 def self_test() -> list[Check]:
@@ -174,6 +193,10 @@ def _listens(url: str) -> bool:
 
 def _bad(name: str, sentence: str) -> Check:
     return Check(name, is_ok=False, sentence=sentence)
+
+
+def _plain(sentence: str, status: int, headers: dict[str, str] | None = None) -> ResponseReturnValue:
+    return sentence, status, {"Content-Type": "text/plain; charset=utf-8", **(headers or {})}
 
 
 def _settings() -> Settings:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from app.lib.redaction import hide_secrets
+
 if TYPE_CHECKING:
     from app.settings import Settings
 
 Log = structlog.typing.FilteringBoundLogger
-
-SECRET_WORDS = ("password", "secret", "token", "api_key", "authorization", "cookie", "code")
 
 
 def get(name: str) -> Log:
@@ -56,7 +56,4 @@ def configure(settings: Settings) -> None:
 
 
 def _hide_secrets(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    for key in event:
-        if any(word in key.lower() for word in SECRET_WORDS) and not isinstance(event[key], int):
-            event[key] = "[hidden]"
-    return event
+    return hide_secrets(event)

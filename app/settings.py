@@ -83,6 +83,10 @@ class Settings:
     budget_person_microusd: int = 50_000_000  # a month; $50 is about 138 hours of transcription
     budget_instance_microusd: int = 500_000_000  # a month, everybody together
 
+    metrics_token: str = field(default="", repr=False)  # empty: no /metrics
+    is_traced: bool = False
+    traces_exporter: str = "otlp"
+
     lease_seconds: float = 30.0
     run_threads: int = 16
     step_threads: int = 48
@@ -151,6 +155,9 @@ class Settings:
             ),
             budget_person_microusd=env.number("BUDGET_PERSON_MICROUSD", cls.budget_person_microusd, 0, 1 << 50),
             budget_instance_microusd=env.number("BUDGET_INSTANCE_MICROUSD", cls.budget_instance_microusd, 0, 1 << 50),
+            metrics_token=env.secret("METRICS_TOKEN", ""),
+            is_traced=env.flag("OTEL_ENABLED", default=False),
+            traces_exporter=env.text("OTEL_TRACES_EXPORTER", cls.traces_exporter),
             lease_seconds=float(env.number("LEASE_SECONDS", 30, 1, 3600)),
             run_threads=env.number("RUN_THREADS", cls.run_threads, 1, 256),
             step_threads=env.number("STEP_THREADS", cls.step_threads, 1, 1024),

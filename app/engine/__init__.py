@@ -17,6 +17,8 @@ from app.engine.errors import (
 )
 from app.engine.execution import Context
 from app.engine.hooks import Outcome
+from app.engine.logs import LogLine, list_logs
+from app.engine.metrics import metrics_page
 from app.engine.options import CancelOn, Concurrency, Debounce, On, RateLimit, Singleton, Throttle, Timeouts
 from app.engine.process import run_upkeep, run_worker
 from app.engine.reads import (
@@ -37,6 +39,7 @@ from app.engine.sending import send
 from app.engine.start import start
 from app.engine.steps import Step
 from app.engine.store_events import Event
+from app.engine.streams import StreamText, read_stream
 
 __all__ = [
     "CancelOn",
@@ -47,6 +50,7 @@ __all__ = [
     "Event",
     "ExpressionError",
     "LimitExceeded",
+    "LogLine",
     "NonRetriable",
     "NotJson",
     "On",
@@ -63,6 +67,7 @@ __all__ = [
     "StepError",
     "StepKindChanged",
     "StepView",
+    "StreamText",
     "Throttle",
     "Timeouts",
     "UnknownRun",
@@ -73,11 +78,14 @@ __all__ = [
     "create_schema",
     "get_run",
     "last_upkeep",
+    "list_logs",
     "list_runs",
     "list_steps",
     "list_workers",
     "list_workflows",
     "metadata",
+    "metrics_page",
+    "read_stream",
     "rerun_from",
     "run_upkeep",
     "run_worker",

@@ -16,9 +16,10 @@ from app.engine.schema import FINAL
 from app.engine.store_events import Event
 
 _COPY = """
-INSERT INTO step (run_id, key, kind, status, position, input, output, blob_id, error, size_bytes,
+INSERT INTO step (run_id, key, kind, status, position, input, output, blob_id, error, size_bytes, meta,
                   started_at, finished_at)
-SELECT %s, key, kind, status, position, input, output, blob_id, error, size_bytes, started_at, finished_at
+SELECT %s, key, kind, status, position, input, output, blob_id, error, size_bytes, meta, started_at,
+       finished_at
 FROM step WHERE run_id = %s AND key = ANY(%s)
 """
 _RERUN = "SELECT workflow, status, event_id, subject, parent_run FROM run WHERE id = %s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from app.engine.registry import registry
 from app.engine.runtime import DATABASE_IS_AWAY, Verdict, logger, runtime
 from app.engine.steps import Step
 from app.engine.store import Claimed
+from app.lib import tracing
 
 _turns = itertools.count(1)
 Watch = Callable[[Execution], None]
@@ -95,17 +96,20 @@ def advance(run: Claimed, claimed_at: float, *, watch: Watch | None = None) -> s
 def give_back(run: Claimed) -> None:
     """Put a claimed run back into the queue, as far as it is still this worker's."""
     with runtime().pool.connection() as connection, connection.transaction():
-        is_done = store.requeue(connection, run, progress=None)
+        is_done = store.requeue(connection, run)
         promoted = store_admission.promote(connection, run.flows) if is_done else []
     _announce(run, promoted)
 
 
 def _pass(execution: Execution) -> str:
     """Execute the body once and write what came of it; `again` when something woke the run before it could park."""
-    result = _execute(execution)
-    if isinstance(result, Ending):
-        return _end(execution, result)
-    return _leave(execution, result)
+    run = execution.run
+    with tracing.span(f"run {run.workflow}", run.trace, workflow=run.workflow, run_id=run.id) as span:
+        result = _execute(execution)
+        execution.tell()
+        status = _end(execution, result) if isinstance(result, Ending) else _leave(execution, result)
+        span.set_attribute("throughline.status", status)
+        return status
 
 
 def _execute(execution: Execution) -> Ending | _Leaving:
@@ -147,13 +151,14 @@ def _judge_body(execution: Execution, error: Exception) -> Ending | _Leaving:
 
 
 def _leave(execution: Execution, leaving: _Leaving) -> str:
-    run, progress = execution.run, execution.progress.last()
+    run = execution.run
+    told = {"progress": execution.progress.last(), "meta": execution.meta.last(is_whole=leaving.due_at is not None)}
     promoted: list[tuple[str, str]] = []
     with runtime().pool.connection() as connection, connection.transaction():
         if leaving.due_at is None:
-            is_done = store.requeue(connection, run, progress=progress)
+            is_done = store.requeue(connection, run, **told)
         else:
-            is_done = store.park(connection, run, leaving.due_at, failed=leaving.failed, progress=progress)
+            is_done = store.park(connection, run, leaving.due_at, failed=leaving.failed, **told)
         if is_done:
             promoted = store_admission.promote(connection, run.flows)
     if is_done:
@@ -173,7 +178,8 @@ def _go_round_again(run: Claimed) -> str:
 
 def _end(execution: Execution, ending: Ending) -> str:
     run = execution.run
-    ending = Ending(**{**vars(ending), "progress": execution.progress.last()})
+    meta = execution.meta.last(is_whole=ending.status != "cancelled")
+    ending = replace(ending, progress=execution.progress.last(), meta=meta)
     ended = finish_repeating(run.id, run.epoch, ending)
     if not ended.is_done:
         return _go_round_again(run)

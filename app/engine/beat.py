@@ -92,19 +92,22 @@ class Beat:
                 execution.lease.is_cancel_requested = True
 
     def show(self) -> None:
-        """Write progress and long-running steps where they have changed."""
+        """Write progress, meta, streams, logs and long-running steps where they have changed."""
         for run_id, execution in self._all().items():
-            progress = execution.progress.take()
+            execution.tell()
+            progress, meta = execution.progress.take(), execution.meta.take()
             active = execution.active_json(ACTIVE_AFTER)
-            if progress is None and active == self._shown.get(run_id):
+            if progress is None and meta is None and active == self._shown.get(run_id):
                 continue
             done = False
             try:
                 with runtime().pool.connection() as connection:
-                    done = store_upkeep.show(connection, run_id, execution.run.epoch, progress, active)
+                    values = {"progress": progress, "meta": meta, "active": active}
+                    done = store_upkeep.show(connection, run_id, execution.run.epoch, values)
             finally:
-                if progress is not None and not done:
+                if not done:
                     execution.progress.put_back()
+                    execution.meta.put_back()
             if done:
                 self._has_shown(execution, active)
                 run = execution.run

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import traceback
+from datetime import date
 from typing import Any
+from uuid import UUID
 
 from app.engine.errors import LimitExceeded, NotJson
 
@@ -76,17 +78,18 @@ def same_again(value: Any, text: str) -> Any:
 
 def error_of(error: BaseException, code: str = "error", message: str = "") -> dict[str, Any]:
     """Return an exception as it is remembered and shown: class, code, message."""
-    return {"class": type(error).__name__, "code": code, "message": _printable(message or str(error))[:MAX_MESSAGE]}
+    return {"class": type(error).__name__, "code": code, "message": printable(message or str(error))[:MAX_MESSAGE]}
 
 
 def traceback_of(error: BaseException) -> str:
     """Return where an exception came from, the last `MAX_TRACEBACK` characters of it."""
-    return _printable("".join(traceback.format_exception(error)))[-MAX_TRACEBACK:]
+    return printable("".join(traceback.format_exception(error)))[-MAX_TRACEBACK:]
 
 
-def _printable(text: str) -> str:
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+def printable(text: str) -> str:
+    """Return `text` as PostgreSQL can hold it."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def _describe(value: Any) -> str:
-    return f"<{type(value).__name__}>"
+    return str(value) if isinstance(value, UUID | date) else f"<{type(value).__name__}>"

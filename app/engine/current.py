@@ -6,11 +6,12 @@ import contextlib
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from app.engine.errors import LostLease
+from app.lib.changes import Change
 
 if TYPE_CHECKING:
     from app.engine.execution import Execution
@@ -34,13 +35,15 @@ class Lease:
         return self.is_lost or time.monotonic() - self.renewed_at > self.seconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attempt:
     """One try of one step."""
 
     key: str
     number: int
     is_transaction: bool
+    meta: dict[str, Change] = field(default_factory=dict)  # what it did to ctx.meta: counts if it succeeds
+    written: dict[str, int] = field(default_factory=dict)  # stream -> bytes
 
 
 _execution: ContextVar[Execution | None] = ContextVar("engine_execution", default=None)
@@ -62,6 +65,12 @@ def key() -> str:
 def scope() -> Step | None:
     """Return the `step` of the body or branch that this thread is in, or None."""
     return _scope.get()
+
+
+def place() -> tuple[float, ...]:
+    """Return where in the body this thread is, after which verb; nothing in a thread of the workflow's own."""
+    step = _scope.get()
+    return () if step is None else step.place
 
 
 def attempt() -> Attempt | None:

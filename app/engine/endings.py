@@ -26,6 +26,7 @@ class Ending:
     error: dict[str, Any] | None = None
     reason: str | None = None
     progress: str | None = None  # JSON
+    meta: str | None = None  # JSON
     from_statuses: tuple[str, ...] = ("running",)
 
 

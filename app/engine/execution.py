@@ -12,14 +12,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from app.engine import current, store
+from app.engine import current, logs, store, streams
 from app.engine.current import Lease
 from app.engine.errors import Cancelled, EngineError, GiveBack, LostLease
+from app.engine.meta import Meta
 from app.engine.progress import Progress
 from app.engine.registry import Workflow, digest
-from app.engine.runtime import logger, runtime
+from app.engine.runtime import runtime
 from app.engine.store import Claimed, Loaded
 from app.engine.store_events import Event
+from app.engine.streams import Stream
 
 if TYPE_CHECKING:
     from app.engine.steps import Step
@@ -49,6 +51,14 @@ class Execution:
             if what not in self.known:
                 self.known[what] = load()
             return self.known[what]
+
+    def __post_init__(self) -> None:
+        self.meta, self.streams, self.logs = Meta(self.run), streams.spool(self.run), logs.spool(self.run)
+
+    def tell(self) -> None:
+        """Write what people are to read of it by now: its streams and its log."""
+        self.streams.flush()
+        self.logs.flush()
 
     def now(self) -> datetime:
         """Return the database's time, as far as this process can tell without asking."""
@@ -86,7 +96,7 @@ class Context:
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
-        self.log = logger.bind(run_id=str(execution.run.id), workflow=execution.workflow.name)
+        self.log = logs.logger_of(execution)
 
     @property
     def event(self) -> Event:
@@ -114,6 +124,24 @@ class Context:
     def is_cancelled(self) -> bool:
         """Tell whether somebody asked for the run to be cancelled; a long step may stop early."""
         return self.execution.lease.is_cancel_requested
+
+    @property
+    def meta(self) -> Meta:
+        """What the run says of itself to people: `set`, `increment` and `append` count exactly once."""
+        return self.execution.meta
+
+    def stream(self, name: str) -> Stream:
+        """Return the stream `name`, to which this try of the step writes text that people read at once.
+
+        A further try begins it anew, as does another step that writes to the same name.
+
+        Raises:
+            EngineError: outside of steps, where each replay would write it again.
+        """
+        attempt = current.attempt()
+        if attempt is None:
+            raise EngineError(f"Call ctx.stream({name!r}) inside a step: only there a text is written once.")
+        return Stream(self.execution.streams, attempt, name)
 
     def now(self) -> datetime:
         """Return the time as an aware UTC datetime, remembered as a step: the same on every replay."""

@@ -15,6 +15,7 @@ from app.engine.errors import EngineError, LimitExceeded, LostLease, NonRetriabl
 from app.engine.execution import Execution, backoff
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, Verdict, logger, runtime
 from app.engine.store import Memo, NewMemo, PastAttempt, Stored
+from app.lib import tracing
 from app.lib.ids import new_id
 
 MAX_STATE_BYTES = 32 * 1024 * 1024
@@ -49,10 +50,13 @@ def make(execution: Execution, kind: str, key: str, position: list[int], call: C
     started_at = execution.now()
     args, kwargs = _arguments(execution, key, call)
     shown = codec.dump_input([*args, *([kwargs] if kwargs else [])])
-    draft = _Draft(execution, kind, key, position, shown, started_at)
+    attempt = Attempt(key, failures + 1, is_transaction=kind == "transaction")
+    draft = _Draft(execution, kind, key, position, shown, started_at, attempt)
     execution.active[key] = time.monotonic()
+    execution.meta.is_caught_up = True
     try:
-        with current.trying(Attempt(key, failures + 1, is_transaction=kind == "transaction")):
+        traced = tracing.span(f"step {key}", step=key, kind=kind, attempt=attempt.number)
+        with current.trying(attempt), traced:
             return _try(draft, lambda: call.function(*args, **kwargs))
     except Exception as error:  # noqa: BLE001  (the step wall: every error becomes a retry or a remembered failure)
         retries = execution.workflow.retries if call.retries is None else call.retries
@@ -90,6 +94,7 @@ class _Draft:
     position: list[int]
     input: str
     started_at: datetime
+    attempt: Attempt
 
     def finished(self, status: str, *, output: str | None = None, error: str | None = None) -> NewMemo:
         """Return the memo as it is written."""
@@ -108,6 +113,7 @@ class _Draft:
             error=error,
             size_bytes=size,
             seconds=(self.execution.now() - self.started_at).total_seconds(),
+            meta=json.dumps(self.attempt.meta) if self.attempt.meta and output else None,
         )
 
 
@@ -127,7 +133,10 @@ def _arguments(execution: Execution, key: str, call: Call) -> tuple[Sequence[Any
 
 def _try(draft: _Draft, work: Callable[[], Any]) -> Any:
     with runtime().ports.app_context():
-        value = work()
+        try:
+            value = work()
+        finally:
+            draft.execution.streams.flush()  # whoever sees the step done must find its text complete
         text = codec.dump_result(value, f"The result of step {draft.key!r}")
         execution = draft.execution
         if execution.size_bytes + len(text) > MAX_STATE_BYTES:
@@ -191,6 +200,7 @@ def _keep(draft: _Draft, memo: NewMemo, value: Any, stored: Stored) -> Any:
     execution.loaded.memos[memo.key] = Memo(
         memo.key, memo.kind, memo.status, draft.position, None, memo.blob_id, error, memo.size_bytes
     )
+    execution.meta.apply(draft.position, draft.attempt.meta if memo.meta else None)
     if len(execution.loaded.memos) == MANY_STEPS:
         logger.warning("run.many_steps", run_id=memo.run_id, steps=MANY_STEPS)
     with execution.lock:
@@ -211,12 +221,14 @@ def _adopt(execution: Execution, key: str) -> Memo:
     execution.loaded.memos[key] = memo
     if memo.status == "failed":
         raise StepError(key, memo.error or {})
+    execution.meta.apply(memo.position, memo.meta)
     return memo
 
 
 def _fail(draft: _Draft, error: Exception, past: list[PastAttempt], retries_left: int) -> Any:
     """Remember a failed try; park when another one is due, else remember the failure for good and raise it."""
     execution, key = draft.execution, draft.key
+    draft.attempt.meta.clear()
     verdict = judge(error)
     is_deferral = verdict.is_deferral and _may_defer(execution, past, verdict.after_seconds or 0.0)
     pause: float | None = None

@@ -71,7 +71,7 @@ class Progress:
     def put_back(self) -> None:
         """Mark the state as not written after all."""
         with self._lock:
-            self._is_dirty = True
+            self._is_dirty = self._is_said
 
     def _begin(self, name: str) -> None:
         state = self._state

@@ -32,6 +32,7 @@ class RunView:
     output: Any
     error: dict[str, Any] | None
     progress: dict[str, Any] | None
+    meta: dict[str, Any] | None
     reason: str | None
     requested: str | None
     attempt: int
@@ -65,6 +66,7 @@ class StepView:
     attempts: list[dict[str, Any]]
     started_at: datetime | None
     finished_at: datetime | None
+    usage: dict[str, Any] | None = None  # of a step of kind ai: model, tokens, cost
 
 
 @dataclass(frozen=True)
@@ -126,21 +128,25 @@ def list_steps(run_id: UUID) -> list[StepView]:
         .where(step.c.run_id == run_id)
         .order_by(step.c.position)
     ).mappings()
-    views = [
-        StepView(
-            row["key"],
-            row["kind"],
-            row["status"],
-            row["input"],
-            row["result"],
-            row["error"],
-            tries.pop(row["key"], []),
-            row["started_at"],
-            row["finished_at"],
-        )
-        for row in steps
-    ]
+    views = [_view(row, tries.pop(row["key"], [])) for row in steps]
     return views + _unfinished(run_id, tries)
+
+
+def _view(row: sa.RowMapping, attempts: list[dict[str, Any]]) -> StepView:
+    result = row["result"]
+    answer = result if row["kind"] == "ai" and row["status"] == "completed" else {"output": result, "usage": None}
+    return StepView(
+        row["key"],
+        row["kind"],
+        row["status"],
+        row["input"],
+        answer["output"],
+        row["error"],
+        attempts,
+        row["started_at"],
+        row["finished_at"],
+        answer["usage"],
+    )
 
 
 def _unfinished(run_id: UUID, tries: dict[str, list[dict[str, Any]]]) -> list[StepView]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +53,8 @@ class Ports:
     classify: Callable[[Exception], Verdict]
     publish: Callable[[Iterable[str]], None]  # tell browsers that these topics changed; must not raise
     redis_url: str
+    # A model call, for step.ai: (messages=, model=, schema=, key=, write=, **options) -> output, model, tokens, cost.
+    ai: Callable[..., Mapping[str, Any]] | None = None
     namespace: str = "throughline"
     lease_seconds: float = 30.0
     run_threads: int = 16

@@ -49,6 +49,8 @@ def plan(workflow: Workflow, event: NewEvent | Event, **more: Any) -> NewRun:
     if more.get("parent_run") or more.get("forked_from"):
         workflow = replace(workflow, idempotency=None, debounce=None, rate_limit=None, throttle=None)
     context, debounce, timeouts = context_of(event), workflow.debounce, workflow.timeouts
+    if isinstance(event, NewEvent):
+        more["trace"] = event.trace
     flows = [*workflow.flow_keys(context), None, None]
 
     def key(kind: str, limit: RateLimit | Throttle | Debounce | Singleton | None, owner: str = "") -> str | None:

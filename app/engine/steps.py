@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from app.engine import branches, children, codec, current, memory, sending, waits
+from app.engine import ai, branches, children, codec, current, memory, sending, waits
 from app.engine.children import Child
 from app.engine.errors import EngineError, Interrupt, LimitExceeded, LostLease, Park, StepError, StepKindChanged
 from app.engine.execution import Execution
@@ -195,6 +196,32 @@ class Step:
         results = self._branch_out(id, list(branches.items()), limit)
         return dict(zip(branches, results, strict=True))
 
+    def ai(
+        self,
+        id: str,  # noqa: A002
+        *,
+        messages: list[dict[str, Any]],
+        model: str | None = None,
+        schema: Any = None,
+        retries: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """Ask a model and remember its output; what it writes meanwhile is the stream of the step's key.
+
+        Prompt, model, tokens and cost are kept with the memo (see `StepView.usage`).
+
+        Raises:
+            StepError: it failed for good.
+            EngineError: the application has given the engine no `ai` port.
+        """
+        prompt = {"messages": messages, "model": model, "schema": schema, **options}
+        return self._advance("ai", id, Call(ai.asker(self._execution), (), prompt, retries))["output"]
+
+    @property
+    def place(self) -> tuple[float, ...]:
+        """Where the body is: behind the verb that it met last, and behind everything in its branches."""
+        return (*self._position, self._verbs, math.inf)
+
     def remembered(self, kind: str, id: str, function: Callable[[], Any]) -> Any:  # noqa: A002
         """Remember a value that must be the same on every replay (the clock, a random number)."""
         return self._advance(kind, id, Call(function, (), {}, 0))
@@ -260,6 +287,7 @@ class Step:
         self._last_seen = max(self._last_seen, memo.position[-1])
         if memo.status == "failed":
             raise StepError(memo.key, memo.error or {})
+        self._execution.meta.apply(memo.position, memo.meta)
         return memory.value_of(memo)
 
 

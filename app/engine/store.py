@@ -16,9 +16,11 @@ from psycopg.rows import class_row
 from app.engine.registry import registry
 from app.engine.runtime import Connection
 from app.engine.store_events import INSERT_FLOW, LOAD_EVENT, Event
+from app.lib.changes import Change
 
 _RUN_COLUMNS = """id, workflow, version, owner_id, subject, event_id, epoch, wake_seq, attempt, flow_a, flow_b,
-  parent_run, edited, idempotency_key, requested, progress, created_at, engine_now() AS claimed_at"""
+  parent_run, edited, idempotency_key, requested, progress, meta IS NOT NULL AS has_meta, trace, created_at,
+  engine_now() AS claimed_at"""
 
 _TAKE = """
 UPDATE run SET status = 'running', epoch = epoch + 1, lease_until = engine_now() + %(lease)s * interval '1 second',
@@ -45,7 +47,7 @@ RETURNING {_RUN_COLUMNS}
 """  # noqa: S608  (constant text)
 
 LOAD_STEPS = """
-SELECT key, kind, status, position, output, blob_id, error, size_bytes FROM step WHERE run_id = %s
+SELECT key, kind, status, position, output, blob_id, error, size_bytes, meta FROM step WHERE run_id = %s
 """
 
 LOAD_ATTEMPTS = """
@@ -58,10 +60,10 @@ CHECKPOINT = """
 WITH fence AS (
   SELECT id, requested FROM run WHERE id = %(run_id)s::uuid AND epoch = %(epoch)s AND status = 'running' FOR SHARE
 ), memo AS (
-  INSERT INTO step (run_id, key, kind, status, position, input, output, blob_id, error, size_bytes,
+  INSERT INTO step (run_id, key, kind, status, position, input, output, blob_id, error, size_bytes, meta,
                     started_at, finished_at)
   SELECT id, %(key)s, %(kind)s, %(status)s, %(position)s::int[], %(input)s::json, %(output)s::json, %(blob_id)s,
-         %(error)s::json, %(size_bytes)s,
+         %(error)s::json, %(size_bytes)s, %(meta)s::json,
          engine_now() - %(seconds)s * interval '1 second', engine_now()
   FROM fence ON CONFLICT DO NOTHING RETURNING run_id
 )
@@ -86,14 +88,15 @@ LOCK_FLOWS = "SELECT key FROM flow WHERE key = ANY(%s) ORDER BY key FOR UPDATE"
 
 PARK = """
 UPDATE run SET status = 'waiting', due_at = %(due_at)s, lease_until = NULL, worker = NULL, active = NULL,
-               attempt = attempt + %(failed)s, progress = coalesce(%(progress)s::json, progress)
+               attempt = attempt + %(failed)s, progress = coalesce(%(progress)s::json, progress),
+               meta = coalesce(%(meta)s::json, meta)
 WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = 'running' AND wake_seq = %(wake_seq)s AND requested IS NULL
 RETURNING id
 """
 
 REQUEUE = """
 UPDATE run SET status = 'queued', lease_until = NULL, worker = NULL, active = NULL,
-               progress = coalesce(%(progress)s::json, progress)
+               progress = coalesce(%(progress)s::json, progress), meta = coalesce(%(meta)s::json, meta)
 WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = 'running' RETURNING id
 """
 
@@ -110,7 +113,7 @@ FINISH = """
 UPDATE run SET status = %(status)s, output = %(output)s::json, error = %(error)s::json,
                reason = coalesce(%(reason)s, reason), lease_until = NULL, worker = NULL, active = NULL, due_at = NULL,
                held_by = NULL, requested = NULL, finished_at = engine_now(),
-               progress = coalesce(%(progress)s::json, progress)
+               progress = coalesce(%(progress)s::json, progress), meta = coalesce(%(meta)s::json, meta)
 WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = ANY(%(from_statuses)s)
   AND (requested IS NULL OR %(status)s <> 'completed')
 RETURNING id
@@ -145,6 +148,8 @@ class Claimed:
     idempotency_key: str | None
     requested: str | None
     progress: dict[str, Any] | None
+    has_meta: bool
+    trace: str | None
     created_at: datetime
     claimed_at: datetime
 
@@ -166,6 +171,7 @@ class Memo:
     blob_id: UUID | None
     error: dict[str, Any] | None
     size_bytes: int
+    meta: dict[str, Change] | None = None  # what it did to ctx.meta
 
 
 @dataclass(frozen=True)
@@ -207,6 +213,7 @@ class NewMemo:
     error: str | None
     size_bytes: int
     seconds: float  # how long it took
+    meta: str | None = None
 
 
 @dataclass(frozen=True)
@@ -295,15 +302,15 @@ def record_attempt(connection: Connection, values: dict[str, Any]) -> tuple[bool
     return (row is not None, None if row is None else row[0])
 
 
-def park(connection: Connection, run: Claimed, due_at: datetime, *, failed: bool, progress: str | None) -> bool:
+def park(connection: Connection, run: Claimed, due_at: datetime, *, failed: bool, **told: str | None) -> bool:
     """Put the run to sleep until `due_at`, unless something woke it meanwhile (wake_seq has moved) or cancels it."""
-    values = {"due_at": due_at, "failed": int(failed), "progress": progress, "wake_seq": run.wake_seq}
-    return _leave(connection, PARK, run, values)
+    values = {"due_at": due_at, "failed": int(failed), "wake_seq": run.wake_seq}
+    return _leave(connection, PARK, run, {**values, **told})
 
 
-def requeue(connection: Connection, run: Claimed, *, progress: str | None) -> bool:
+def requeue(connection: Connection, run: Claimed, **told: str | None) -> bool:
     """Give the lease back: the next free worker goes on."""
-    return _leave(connection, REQUEUE, run, {"progress": progress})
+    return _leave(connection, REQUEUE, run, told)
 
 
 def lock_flows(connection: Connection, keys: Sequence[str], how: str = "") -> None:
@@ -317,8 +324,8 @@ def _leave(connection: Connection, statement: str, run: Claimed, values: dict[st
     """Leave the status running under the locks of the run's flow keys; the caller promotes in the transaction."""
     if run.flows:
         connection.execute(LOCK_FLOWS, [run.flows])
-    row = connection.execute(statement, {"run_id": run.id, "epoch": run.epoch, **values}).fetchone()
-    return row is not None
+    known = {"run_id": run.id, "epoch": run.epoch, "progress": None, "meta": None}
+    return connection.execute(statement, {**known, **values}).fetchone() is not None
 
 
 def look_again(connection: Connection, run: Claimed) -> bool:

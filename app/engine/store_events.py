@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from app.engine.runtime import Connection
+from app.lib import tracing
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class NewEvent:
     owner_id: UUID | None
     unique_id: str | None = None
     occurred_at: datetime | None = None
+    trace: str | None = field(default_factory=tracing.traceparent)
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,9 @@ RETURNING holder
 HOLDER = "SELECT holder FROM idem WHERE scope = %s AND key = %s AND expires_at > engine_now()"
 
 INSERT_EVENT = """
-INSERT INTO event (id, name, data, owner_id, topic, occurred_at, created_at)
+INSERT INTO event (id, name, data, owner_id, topic, occurred_at, trace, created_at)
 VALUES (%(id)s, %(name)s, %(text)s::json, %(owner_id)s, coalesce(%(owner_id)s::uuid::text, '') || ':' || %(name)s,
-        %(occurred_at)s, engine_now())
+        %(occurred_at)s, %(trace)s, engine_now())
 """
 
 INSERT_FLOW = "INSERT INTO flow (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"

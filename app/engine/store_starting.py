@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 from app.engine import store, store_events
 from app.engine.options import RateLimit, Throttle, spacing
 from app.engine.runtime import FROZEN_SECONDS, Connection
+from app.lib import tracing
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class NewRun:
     is_cancelled_with_parent: bool = False
     forked_from: UUID | None = None
     edited: str | None = None
+    trace: str | None = field(default_factory=tracing.traceparent)  # a run that an event starts takes the event's
     seconds_ahead: float = 0.0
     start_seconds: float | None = None
     finish_seconds: float | None = None
@@ -56,12 +58,12 @@ class NewRun:
 INSERT_RUN = """
 INSERT INTO run (id, workflow, version, status, reason, owner_id, subject, event_id, event_name, flow_a, flow_b,
                  idempotency_key, singleton_key, debounce_key, parent_run, parent_step, is_cancelled_with_parent,
-                 forked_from, edited, finish_seconds, deadline_at, due_at, debounce_until, sort_at, created_at,
+                 forked_from, edited, trace, finish_seconds, deadline_at, due_at, debounce_until, sort_at, created_at,
                  finished_at)
 SELECT %(id)s, %(workflow)s, %(version)s, %(status)s, %(reason)s, %(owner_id)s, %(subject)s, %(event_id)s,
        %(event_name)s, %(flow_a)s, %(flow_b)s, %(idempotency_key)s, %(singleton_key)s, %(debounce_key)s,
        %(parent_run)s, %(parent_step)s, %(is_cancelled_with_parent)s, %(forked_from)s, %(edited)s::json,
-       %(finish_seconds)s, at + %(start_seconds)s * interval '1 second',
+       %(trace)s, %(finish_seconds)s, at + %(start_seconds)s * interval '1 second',
        coalesce(%(due_at)s::timestamptz, at + %(period)s * interval '1 second'), at + %(timeout)s * interval '1 second',
        at - %(seconds_ahead)s * interval '1 second', at, CASE WHEN %(status)s::text = 'skipped' THEN at END
 FROM engine_now() AS at

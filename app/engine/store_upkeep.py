@@ -89,7 +89,8 @@ RETURNING id
 LOOK = "SELECT id, epoch, status, requested FROM run WHERE id = ANY(%s)"
 
 SHOW = """
-UPDATE run SET progress = coalesce(%(progress)s::json, progress), active = %(active)s::json
+UPDATE run SET progress = coalesce(%(progress)s::json, progress), meta = coalesce(%(meta)s::json, meta),
+               active = %(active)s::json
 WHERE id IN (
   SELECT id FROM run WHERE id = %(id)s AND epoch = %(epoch)s AND status = 'running' FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id
@@ -135,10 +136,9 @@ def look(connection: Connection, ids: list[UUID]) -> dict[UUID, tuple[int, str, 
     return {row[0]: (row[1], row[2], row[3]) for row in connection.execute(LOOK, [ids]).fetchall()}
 
 
-def show(connection: Connection, run_id: UUID, epoch: int, progress: str | None, active: str | None) -> bool:
-    """Write a running run's progress and active steps; false when it is locked or no longer this worker's."""
-    values = {"id": run_id, "epoch": epoch, "progress": progress, "active": active}
-    return connection.execute(SHOW, values).fetchone() is not None
+def show(connection: Connection, run_id: UUID, epoch: int, values: dict[str, str | None]) -> bool:
+    """Write a running run's progress, meta and active steps; false when it is locked or no longer this worker's."""
+    return connection.execute(SHOW, {"id": run_id, "epoch": epoch, **values}).fetchone() is not None
 
 
 def seen(connection: Connection, values: dict[str, Any]) -> None:

@@ -170,7 +170,34 @@ def test_children_send_their_lifecycle_events(double):
     assert {event["data"]["workflow"] for event in sent_events("run/completed")} == {"parent", "double"}
 
 
-def test_1000_children_that_finish_in_the_instant_their_parent_parks_hang_nobody(double):
+def work_until(stop):
+    """Advance whatever is due, on this thread."""
+    with runtime().ports.app_context():
+        while not stop.is_set():
+            claimed = advance.claim_batch("thread", 5)
+            for run, claimed_at in claimed:
+                advance.advance(run, claimed_at)
+            if not claimed:
+                stop.wait(0.01)
+
+
+@pytest.fixture
+def workers():
+    """Four threads that advance what is due."""
+    stop = threading.Event()
+    runtime().pool.grow(6)
+    threads = [threading.Thread(target=work_until, args=(stop,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    yield stop
+    stop.set()
+    for thread in threads:
+        thread.join()
+    for _ in range(6):
+        runtime().pool._permits.acquire()
+
+
+def test_1000_children_that_finish_in_the_instant_their_parent_parks_hang_nobody(double, workers):
     """Each of ten parents invokes a hundred children, while other threads run them."""
 
     @workflow("parent", on="test/parent")
@@ -180,32 +207,9 @@ def test_1000_children_that_finish_in_the_instant_their_parent_parks_hang_nobody
     for _ in range(10):
         send("test/parent", {}, owner_id=None)
     db.session.commit()
-    stop = threading.Event()
-    runtime().pool.grow(6)
-
-    def work():
-        with runtime().ports.app_context():
-            while not stop.is_set():
-                claimed = advance.claim_batch("thread", 5)
-                for run, claimed_at in claimed:
-                    advance.advance(run, claimed_at)
-                if not claimed:
-                    stop.wait(0.01)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
-        while any(not run.is_final for run in list_runs(workflow="parent")):
-            db.session.rollback()
-            stop.wait(0.05)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-        for _ in range(6):
-            runtime().pool._permits.acquire()
-    db.session.expire_all()
+    while any(not run.is_final for run in list_runs(workflow="parent")):
+        db.session.rollback()
+        workers.wait(0.05)
     assert [run.output for run in list_runs(workflow="parent")] == [2 * sum(range(100))] * 10
     assert len(list_runs(workflow="double", limit=500)) == 500
     assert all(run.finished_at - run.created_at < timedelta(minutes=2) for run in list_runs(workflow="parent"))

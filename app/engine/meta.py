@@ -1,0 +1,98 @@
+"""`ctx.meta`: what a run says of itself to people, made of small changes that count exactly once.
+
+What a step did is kept with its memo, and done again when that is recalled; what the body does outside of steps it
+does again on each pass. So the state is a function of the body and its memos. Changes are ordered by where they stand
+in the body: the timing of branches decides nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from app.engine import codec, current
+from app.engine.current import Attempt
+from app.engine.errors import EngineError, LimitExceeded
+from app.lib.changes import Change, Changes, fits, joined, shown
+
+if TYPE_CHECKING:
+    from app.engine.store import Claimed
+
+MAX_BYTES = 64 * codec.KIB
+
+
+class Meta:
+    """The meta of one run. At most 64 KiB of JSON in all."""
+
+    def __init__(self, run: Claimed) -> None:
+        self._run = run
+        self._lock = threading.Lock()
+        self._changes = Changes()
+        self._trying: weakref.WeakSet[Attempt] = weakref.WeakSet()  # whose steps may all succeed
+        self._is_dirty = False
+        self.is_caught_up = False  # people must not see a counter fall while a pass goes over what is remembered
+
+    def set(self, key: str, value: Any) -> None:
+        """Set `key` to `value` (JSON).
+
+        Raises:
+            NotJson: it is none.
+            LimitExceeded: the meta of this run would be over 64 KiB.
+        """
+        self._change(key, "set", value)
+
+    def increment(self, key: str, by: float = 1) -> None:
+        """Add `by` to the number at `key` (0 when there is none); raises like `set`, and where there is no number."""
+        self._change(key, "increment", by)
+
+    def append(self, key: str, value: Any) -> None:
+        """Append `value` (JSON) to the list at `key`; raises like `set`, and where there is something else."""
+        self._change(key, "append", [value])
+
+    def apply(self, position: Sequence[float], changes: dict[str, Change] | None) -> None:
+        """Let what a remembered step did to meta count."""
+        if changes:
+            with self._lock:
+                self._changes.add(tuple(position), changes)
+                self._is_dirty = self._run.has_meta = True
+
+    def take(self) -> str | None:
+        """Return the state as JSON if it has not been written yet."""
+        with self._lock:
+            is_new, self._is_dirty = self._is_dirty and self.is_caught_up, self._is_dirty and not self.is_caught_up
+            return json.dumps(self._changes.result()) if is_new else None
+
+    def last(self, *, is_whole: bool) -> str | None:
+        """Return the state as JSON for the write with which the run is left, unless there never was any.
+
+        `is_whole`: the body was left where it ended or waits, not on its way there.
+        """
+        with self._lock:
+            is_known = self._run.has_meta and (is_whole or self.is_caught_up)
+            return json.dumps(self._changes.result()) if is_known else None
+
+    def put_back(self) -> None:
+        """Mark the state as not written after all."""
+        self._is_dirty = self._run.has_meta
+
+    def _change(self, key: str, verb: str, value: Any) -> None:
+        change: Change = (verb, json.loads(codec.dumps(value, f"What is put into ctx.meta at {key!r}")))
+        attempt = current.attempt()
+        with self._lock:
+            state = self._changes.so_far
+            for trying in self._trying:
+                state = joined(state, trying.meta)
+            if not fits(state.get(key), change):
+                there = state[key][1] if key in state else "nothing"
+                raise EngineError(f"ctx.meta.{verb}({key!r}, ...) does not fit: there is {there!r}. Set it first.")
+            size = len(codec.dumps(shown(joined(state, {key: change})), "ctx.meta"))
+            if size > MAX_BYTES:
+                raise LimitExceeded("meta_bytes", f"ctx.meta would be {size} bytes; at most {MAX_BYTES} are kept.")
+            if attempt is not None:
+                self._trying.add(attempt)
+                attempt.meta.update(joined(attempt.meta, {key: change}))
+        if attempt is None:
+            self.apply(current.place(), {key: change})
