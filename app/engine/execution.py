@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from app.engine import current, store
+from app.engine import current, sending, store
 from app.engine.current import Lease
 from app.engine.errors import Cancelled, EngineError, GiveBack, LostLease
 from app.engine.progress import Progress
@@ -38,9 +38,18 @@ class Execution:
     active: dict[str, float] = field(default_factory=dict)  # step key -> monotonic start, for the run page
     size_bytes: int = 0
 
+    def __post_init__(self) -> None:
+        """Prepare what every step needs."""
+        self.run_id = str(self.run.id)
+        self.step_topics = sending.topics(self.run.id, self.run.subject, None)  # a list of runs shows no steps
+
     def now(self) -> datetime:
         """Return the database's time, as far as this process can tell without asking."""
-        return self.run.claimed_at + timedelta(seconds=time.monotonic() - self.claimed_at_monotonic)
+        return self.at(time.monotonic())
+
+    def at(self, monotonic: float) -> datetime:
+        """Return the database's time when time.monotonic() was `monotonic`."""
+        return self.run.claimed_at + timedelta(seconds=monotonic - self.claimed_at_monotonic)
 
     def check(self) -> None:
         """Stop at this step boundary if the run must not go on here.
@@ -61,11 +70,7 @@ class Execution:
     def active_json(self, after: float) -> str | None:
         """Return the steps that have been executing for `after` seconds, as the run page shows them."""
         now = time.monotonic()
-        running = {
-            key: (self.run.claimed_at + timedelta(seconds=start - self.claimed_at_monotonic)).isoformat()
-            for key, start in dict(self.active).items()
-            if now - start >= after
-        }
+        running = {key: self.at(start).isoformat() for key, start in dict(self.active).items() if now - start >= after}
         return json.dumps(running) if running else None
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import Any, NamedTuple
 
 from app.engine import codec, current, sending, store
 from app.engine.current import Attempt
@@ -24,8 +23,7 @@ RETRY_SECONDS = 0.2
 UNFORESEEN = "Something broke on our side."  # what progress says of an error whose text is not for people
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """The work of one step."""
 
     function: Callable[..., Any]
@@ -46,14 +44,13 @@ def make(execution: Execution, kind: str, key: str, position: list[int], call: C
     if past and past[-1].retry_at and past[-1].retry_at > execution.now():
         raise Park(past[-1].retry_at)
     failures = sum(not attempt.is_deferral for attempt in past)
-    started_at = execution.now()
     args, kwargs = _arguments(execution, key, call)
     shown = codec.dump_input([*args, *([kwargs] if kwargs else [])])
-    draft = _Draft(execution, kind, key, position, shown, started_at)
-    execution.active[key] = time.monotonic()
+    draft = _Draft(execution, kind, key, position, shown, time.monotonic())
+    execution.active[key] = draft.began
     try:
-        with current.trying(Attempt(key, failures + 1, is_transaction=kind == "transaction")):
-            return _try(draft, lambda: call.function(*args, **kwargs))
+        with current.trying(Attempt(key, failures + 1, kind == "transaction")):
+            return _try(draft, call.function, args, kwargs)
     except Exception as error:  # noqa: BLE001  (the step wall: every error becomes a retry or a remembered failure)
         retries = execution.workflow.retries if call.retries is None else call.retries
         return _fail(draft, error, past, retries - failures)
@@ -80,8 +77,7 @@ def judge(error: Exception) -> Verdict:
     return runtime().ports.classify(error)
 
 
-@dataclass(frozen=True)
-class _Draft:
+class _Draft(NamedTuple):
     """A memo that lacks its ending."""
 
     execution: Execution
@@ -89,14 +85,14 @@ class _Draft:
     key: str
     position: list[int]
     input: str
-    started_at: datetime
+    began: float  # time.monotonic()
 
     def finished(self, status: str, *, output: str | None = None, error: str | None = None) -> NewMemo:
         """Return the memo as it is written."""
         size = len(output or error or "")
         blob_id = new_id() if output and size > codec.MAX_INLINE_BYTES else None
         return NewMemo(
-            run_id=str(self.execution.run.id),
+            run_id=self.execution.run_id,
             epoch=self.execution.run.epoch,
             key=self.key,
             kind=self.kind,
@@ -107,7 +103,7 @@ class _Draft:
             blob_id=blob_id,
             error=error,
             size_bytes=size,
-            seconds=(self.execution.now() - self.started_at).total_seconds(),
+            seconds=time.monotonic() - self.began,
         )
 
 
@@ -125,9 +121,9 @@ def _arguments(execution: Execution, key: str, call: Call) -> tuple[Sequence[Any
     return given, call.kwargs
 
 
-def _try(draft: _Draft, work: Callable[[], Any]) -> Any:
+def _try(draft: _Draft, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     with runtime().ports.app_context():
-        value = work()
+        value = function(*args, **kwargs)
         text = codec.dump_result(value, f"The result of step {draft.key!r}")
         execution = draft.execution
         if execution.size_bytes + len(text) > MAX_STATE_BYTES:
@@ -181,7 +177,7 @@ def _write_alone(memo: NewMemo) -> Stored:
 def _write(connection: Connection, memo: NewMemo) -> Stored:
     if memo.blob_id is not None and memo.output is not None:
         store.save_blob(connection, memo.blob_id, memo.output)
-        memo = NewMemo(**{**vars(memo), "output": None})
+        memo = memo._replace(output=None)
     return store.checkpoint(connection, memo)
 
 
@@ -197,8 +193,7 @@ def _keep(draft: _Draft, memo: NewMemo, value: Any, stored: Stored) -> Any:
         execution.size_bytes += memo.size_bytes
     if stored.is_cancel_requested:
         execution.lease.is_cancel_requested = True
-    run = execution.run
-    runtime().announce(sending.topics(run.id, run.subject, None))  # its steps are not what a list of runs shows
+    runtime().announce(execution.step_topics)
     return value
 
 
@@ -227,7 +222,7 @@ def _fail(draft: _Draft, error: Exception, past: list[PastAttempt], retries_left
         pause = max(backoff(execution.workflow, failures), verdict.after_seconds or 0.0)
     shown = codec.error_of(error, verdict.code, verdict.message)
     kept = shown if verdict.is_foreseen else {**shown, "traceback": codec.traceback_of(error)}
-    number = len(past) + 1
+    number, started_at = len(past) + 1, execution.at(draft.began)
     values = {
         "run_id": execution.run.id,
         "epoch": execution.run.epoch,
@@ -235,7 +230,7 @@ def _fail(draft: _Draft, error: Exception, past: list[PastAttempt], retries_left
         "number": number,
         "is_deferral": is_deferral,
         "error": json.dumps(kept),
-        "started_at": draft.started_at,
+        "started_at": started_at,
         "pause": pause,
     }
     _log_failure(execution, key, error, verdict, pause)
@@ -253,7 +248,7 @@ def _fail(draft: _Draft, error: Exception, past: list[PastAttempt], retries_left
         execution.progress.add_error(key, shown["message"] if verdict.is_foreseen else UNFORESEEN)
     if retry_at is not None:
         execution.loaded.attempts.setdefault(key, []).append(
-            PastAttempt(key, number, is_deferral, draft.started_at, retry_at)
+            PastAttempt(key, number, is_deferral, started_at, retry_at)
         )
         raise Park(retry_at)
     _keep(draft, memo, None, stored)

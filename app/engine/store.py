@@ -5,16 +5,19 @@ Lock order everywhere: flow keys (sorted), then runs by id.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import psycopg
 from psycopg.rows import class_row
 
 from app.engine.registry import registry
 from app.engine.runtime import Connection
 from app.engine.store_events import LOAD_EVENT, Event
+from app.lib.direct import DirectConnection
 
 _RUN_COLUMNS = """id, workflow, version, owner_id, subject, event_id, epoch, wake_seq, attempt, flow_a, flow_b,
   parent_run, edited, idempotency_key, requested, progress, created_at, engine_now() AS claimed_at"""
@@ -49,17 +52,16 @@ LOAD_ATTEMPTS = """
 SELECT key, number, is_deferral, started_at, retry_at FROM step_attempt WHERE run_id = %s ORDER BY key, number
 """
 
-# The last statement before COMMIT. Without FOR SHARE a stale worker's memo slips past a take-over that is not
-# committed yet. Nothing else in the transaction touches the run: share-then-update deadlocks.
+# The last statement before COMMIT; its values are those of NewMemo. Without FOR SHARE a stale worker's memo slips past
+# a take-over that is not committed yet. Nothing else in the transaction touches the run: share-then-update deadlocks.
 CHECKPOINT = """
 WITH fence AS (
-  SELECT id, requested FROM run WHERE id = %(run_id)s::uuid AND epoch = %(epoch)s AND status = 'running' FOR SHARE
+  SELECT id, requested FROM run WHERE id = $1::uuid AND epoch = $2::int AND status = 'running' FOR SHARE
 ), memo AS (
   INSERT INTO step (run_id, key, kind, status, position, input, output, blob_id, error, size_bytes,
                     started_at, finished_at)
-  SELECT id, %(key)s, %(kind)s, %(status)s, %(position)s::int[], %(input)s::json, %(output)s::json, %(blob_id)s,
-         %(error)s::json, %(size_bytes)s,
-         engine_now() - %(seconds)s * interval '1 second', engine_now()
+  SELECT id, $3::text, $4::text, $5::text, $6::int[], $7::json, $8::json, $9::uuid, $10::json, $11::int,
+         engine_now() - $12::float8 * interval '1 second', engine_now()
   FROM fence ON CONFLICT DO NOTHING RETURNING run_id
 )
 SELECT fence.requested FROM memo, fence
@@ -172,12 +174,8 @@ class Loaded:
     attempts: dict[str, list[PastAttempt]]
 
 
-@dataclass(frozen=True)
-class NewMemo:
-    """A step's ending, about to be remembered.
-
-    Ids, positions and times are in types that cost psycopg next to nothing to adapt: half of a step's work was that.
-    """
+class NewMemo(NamedTuple):
+    """A step's ending, about to be remembered: the values of CHECKPOINT, in their order."""
 
     run_id: str
     epoch: int
@@ -193,8 +191,7 @@ class NewMemo:
     seconds: float  # how long it took
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """What became of a checkpoint: `is_mine` false means stop; `is_new` false means adopt what is remembered."""
 
     is_mine: bool
@@ -248,7 +245,10 @@ def load(connection: Connection, run: Claimed) -> Loaded:
 
 def checkpoint(connection: Connection, memo: NewMemo) -> Stored:
     """Remember a step in the caller's transaction, as its last statement, only while the run is this worker's."""
-    row = connection.execute(CHECKPOINT, vars(memo)).fetchone()
+    if isinstance(connection, DirectConnection):
+        row: Sequence[object] | None = connection.first(CHECKPOINT, memo)
+    else:  # a session's: psycopg may have its transaction yet to begin
+        row = psycopg.RawCursor(connection).execute(CHECKPOINT, memo).fetchone()
     if row is not None:
         return Stored(is_mine=True, is_new=True, is_cancel_requested=row[0] is not None)
     found = connection.execute(WHOSE, {"run_id": memo.run_id, "key": memo.key}).fetchone()

@@ -188,7 +188,7 @@ def test_the_connections_of_a_process_are_bounded(app):
     for one in held:
         one.__enter__()
     try:
-        assert not own._permits.acquire(blocking=False)
+        assert own._permits.empty()
     finally:
         for one in held:
             one.__exit__(None, None, None)
