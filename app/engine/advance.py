@@ -35,7 +35,7 @@ class _Leaving:
 def claim_batch(worker: str, limit: int) -> list[tuple[Claimed, float]]:
     """Claim up to `limit` due runs: those with limits get the first half, so that neither kind starves the other.
 
-    Of a single one, each kind has its turn.
+    Of a single one, each kind has its turn. Returns them oldest first.
     """
     state = runtime()
     names, lease = registry.names(), state.ports.lease_seconds
@@ -51,7 +51,7 @@ def claim_batch(worker: str, limit: int) -> list[tuple[Claimed, float]]:
             more = store_admission.admit(connection, wanted, worker=worker, lease=lease) if wanted else []
             found += more
             is_more = bool(more)
-    return [(run, claimed_at) for run in found]
+    return [(run, claimed_at) for run in sorted(found, key=lambda run: (run.sort_at, run.id))]
 
 
 def claim_one(worker: str, run_id: UUID) -> tuple[Claimed, float] | None:

@@ -22,7 +22,8 @@ class Publisher:
         """Publish these topics soon."""
         with self._lock:
             self._topics.update(topics)
-        self._wake.set()
+        if not self._wake.is_set():  # cheaper than to set it again
+            self._wake.set()
 
     def loop(self) -> None:
         """Publish until closed."""

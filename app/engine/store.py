@@ -5,8 +5,9 @@ Lock order everywhere: flow keys (sorted), then runs by id.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -20,7 +21,8 @@ from app.engine.store_events import LOAD_EVENT, Event
 from app.lib.direct import DirectConnection
 
 _RUN_COLUMNS = """id, workflow, version, owner_id, subject, event_id, epoch, wake_seq, attempt, flow_a, flow_b,
-  parent_run, edited, idempotency_key, requested, progress, created_at, engine_now() AS claimed_at"""
+  parent_run, edited, idempotency_key, requested, progress, created_at, sort_at,
+  engine_now() AS claimed_at"""
 
 _TAKE = """
 UPDATE run SET status = 'running', epoch = epoch + 1, lease_until = engine_now() + %(lease)s * interval '1 second',
@@ -132,7 +134,9 @@ class Claimed:
     requested: str | None
     progress: dict[str, Any] | None
     created_at: datetime
+    sort_at: datetime
     claimed_at: datetime
+    read_at: float = field(default_factory=time.monotonic)  # when claimed_at was the database's time
 
     @property
     def flows(self) -> list[str]:
@@ -304,4 +308,5 @@ def look_again(connection: Connection, run: Claimed) -> bool:
     if row is None:
         return False
     run.wake_seq, run.requested, run.claimed_at = row
+    run.read_at = time.monotonic()
     return True
