@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from app.engine import codec, current, sending, store
@@ -13,7 +14,7 @@ from app.engine.current import Attempt
 from app.engine.errors import EngineError, LimitExceeded, LostLease, NonRetriable, Park, RetryAfter, StepError
 from app.engine.execution import Execution, backoff
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, Verdict, logger, runtime
-from app.engine.store import Memo, NewMemo, PastAttempt, Stored
+from app.engine.store import BODY, Memo, NewMemo, PastAttempt, Stored
 from app.lib.ids import new_id
 
 MAX_STATE_BYTES = 32 * 1024 * 1024
@@ -213,29 +214,17 @@ def _fail(draft: _Draft, error: Exception, past: list[PastAttempt], retries_left
     """Remember a failed try; park when another one is due, else remember the failure for good and raise it."""
     execution, key = draft.execution, draft.key
     verdict = judge(error)
-    is_deferral = verdict.is_deferral and _may_defer(execution, past, verdict.after_seconds or 0.0)
-    pause: float | None = None
-    if is_deferral:
-        pause = verdict.after_seconds
-    elif verdict.retriable and retries_left > 0:
+    pause = _deferral(past, verdict)
+    is_deferral = pause is not None
+    if not is_deferral and verdict.retriable and retries_left > 0:
         failures = sum(not attempt.is_deferral for attempt in past) + 1
         pause = max(backoff(execution.workflow, failures), verdict.after_seconds or 0.0)
     shown = codec.error_of(error, verdict.code, verdict.message)
     kept = shown if verdict.is_foreseen else {**shown, "traceback": codec.traceback_of(error)}
-    number, started_at = len(past) + 1, execution.at(draft.began)
-    values = {
-        "run_id": execution.run.id,
-        "epoch": execution.run.epoch,
-        "key": key,
-        "number": number,
-        "is_deferral": is_deferral,
-        "error": json.dumps(kept),
-        "started_at": started_at,
-        "pause": pause,
-    }
+    attempt = PastAttempt(key, len(past) + 1, is_deferral, execution.at(draft.began), None)
     _log_failure(execution, key, error, verdict, pause)
     with runtime().pool.connection() as connection, connection.transaction():
-        is_mine, retry_at = store.record_attempt(connection, values)
+        is_mine, retry_at = store.record_attempt(connection, execution.run, attempt, json.dumps(kept), pause)
         if is_mine and pause is None:
             memo = draft.finished("failed", error=json.dumps(shown))
             stored = store.checkpoint(connection, memo)
@@ -247,9 +236,7 @@ def _fail(draft: _Draft, error: Exception, past: list[PastAttempt], retries_left
     if not is_deferral:
         execution.progress.add_error(key, shown["message"] if verdict.is_foreseen else UNFORESEEN)
     if retry_at is not None:
-        execution.loaded.attempts.setdefault(key, []).append(
-            PastAttempt(key, number, is_deferral, started_at, retry_at)
-        )
+        execution.loaded.attempts.setdefault(key, []).append(replace(attempt, retry_at=retry_at))
         raise Park(retry_at)
     _keep(draft, memo, None, stored)
     raise StepError(key, shown) from error
@@ -263,8 +250,31 @@ def _log_failure(execution: Execution, key: str, error: Exception, verdict: Verd
         logger.warning("step.failed", **told, exc_info=error)
 
 
-def _may_defer(execution: Execution, past: list[PastAttempt], seconds: float) -> bool:
-    """Tell whether a deferral still fits into the 24 hours that deferrals may last in all."""
-    deferred = [attempt for attempt in past if attempt.is_deferral]
-    first = deferred[0].started_at if deferred else execution.now()
-    return execution.now() + timedelta(seconds=seconds) - first <= MAX_DEFERRAL
+def defer_body(execution: Execution, error: Exception, verdict: Verdict) -> datetime | None:
+    """Remember that the body put itself off outside any step; returns until when, or None where it counts as a failure.
+
+    In a transaction before that of the park: a checkpoint's lock and an update of the run in one would deadlock.
+
+    Raises:
+        LostLease: the run belongs to another worker.
+    """
+    past = execution.loaded.attempts.get(BODY, [])
+    pause = _deferral(past, verdict)
+    if pause is None:
+        return None
+    attempt = PastAttempt(BODY, len(past) + 1, True, execution.now(), None)
+    shown = json.dumps(codec.error_of(error, verdict.code, verdict.message))
+    with runtime().pool.connection() as connection:
+        is_mine, retry_at = store.record_attempt(connection, execution.run, attempt, shown, pause)
+    if not is_mine:
+        raise LostLease(execution.run.id)
+    return retry_at
+
+
+def _deferral(past: list[PastAttempt], verdict: Verdict) -> float | None:
+    """Return the seconds that a deferral parks for; None when it is none, or would be over 24 hours in all."""
+    if not verdict.is_deferral:
+        return None
+    seconds = min(max(verdict.after_seconds or 0.0, 1.0), MAX_DEFERRAL.total_seconds())
+    waited = sum((try_.retry_at - try_.started_at for try_ in past if try_.is_deferral and try_.retry_at), timedelta())
+    return seconds if waited + timedelta(seconds=seconds) <= MAX_DEFERRAL else None

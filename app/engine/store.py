@@ -20,6 +20,8 @@ from app.engine.runtime import Connection
 from app.engine.store_events import LOAD_EVENT, Event
 from app.lib.direct import DirectConnection
 
+BODY = ""  # the key under which a run's deferrals outside any step are kept
+
 _RUN_COLUMNS = """id, workflow, version, owner_id, subject, event_id, epoch, wake_seq, attempt, flow_a, flow_b,
   parent_run, edited, idempotency_key, requested, progress, created_at, sort_at,
   engine_now() AS claimed_at"""
@@ -277,8 +279,11 @@ def load_blob(connection: Connection, blob_id: UUID) -> Any:
     return None if row is None else row[0]
 
 
-def record_attempt(connection: Connection, values: dict[str, Any]) -> tuple[bool, datetime | None]:
+def record_attempt(
+    connection: Connection, run: Claimed, attempt: PastAttempt, error: str, pause: float | None
+) -> tuple[bool, datetime | None]:
     """Remember a failed try; returns whether the run is still this worker's, and when to try again."""
+    values = {**vars(attempt), "run_id": run.id, "epoch": run.epoch, "error": error, "pause": pause}
     row = connection.execute(RECORD_ATTEMPT, values).fetchone()
     return (row is not None, None if row is None else row[0])
 
