@@ -72,9 +72,10 @@ class Worker:
             return self.pool.submit(self._occupy, work, args)
 
     def shut(self) -> None:
-        """Take no more work; what has been submitted begins all the same, and finds that it has to leave."""
+        """Take no more work; what has been submitted begins all the same: a claimed run must be given back."""
         with self._slots:  # nobody is submitting
             self.pool.shutdown(wait=False)
+        self.give_back_waiting()
 
     def perform(self, run_id: UUID) -> str:
         """Do what a hint asks for: advance its run, then others that are due, for a bounded slice."""
@@ -160,6 +161,8 @@ class Worker:
                 return owned
             limit = BATCH if self._usual_seconds <= SHORT_SECONDS else 1
             self._lay_ready(advance.claim_batch(self.name, limit))
+            if self.stop.is_set():
+                self.give_back_waiting()  # nobody comes for it any more
             owned = self._pop()
         self._wake_free_threads()
         return owned
@@ -253,7 +256,6 @@ def _drain(worker: Worker, threads: list[threading.Thread]) -> None:
     deadline = time.monotonic() + DRAIN_SECONDS
     worker.shut()
     while worker.is_busy() and time.monotonic() < deadline:
-        worker.give_back_waiting()
         time.sleep(0.05)
     worker.beat.give_all_back()
     for thread in threads:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from typing import Any
 
 import psycopg
@@ -15,11 +13,10 @@ import structlog
 from sqlalchemy.orm import Session, scoped_session
 
 from app.engine.errors import EngineError
-from app.lib.direct import DirectConnection
+from app.lib.direct import DirectConnection, DirectPool
 
 logger = structlog.get_logger("app.engine")
 Connection = psycopg.Connection[Any]
-IDLE = psycopg.pq.TransactionStatus.IDLE
 DATABASE_IS_AWAY = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -74,54 +71,15 @@ PLANNING = "SET plan_cache_mode = force_generic_plan; SET enable_bitmapscan = of
 FROZEN_SECONDS = 10.0
 
 
-class Pool:
-    """A few autocommit psycopg connections beside SQLAlchemy's.
+class Pool(DirectPool):
+    """A few connections beside SQLAlchemy's.
 
     A step that never touched its session commits its memo in one statement on one of these.
     """
 
     def __init__(self, engine: sa.Engine, size: int = CONNECTIONS) -> None:
         self._arguments = engine.dialect.create_connect_args(engine.url)
-        self._idle: list[Connection] = []  # the one that was put back last is lent first: its plans are warm
-        self._permits: SimpleQueue[None] = SimpleQueue()  # written in C, unlike a semaphore
-        self.grow(size)
-
-    def connection(self) -> _Lent:
-        """Lend a connection for a `with` block; one that broke is thrown away."""
-        return _Lent(self)
-
-    def grow(self, more: int) -> None:
-        """Allow `more` connections: in a process that advances runs."""
-        for _ in range(more):
-            self._permits.put(None)
-
-    def close(self) -> None:
-        """Close the idle connections (new ones are opened when needed)."""
-        with contextlib.suppress(IndexError):
-            while True:
-                self._idle.pop().close()
-
-    def take(self) -> Connection:
-        """Wait for a connection; it must be put back."""
-        self._permits.get()
-        try:
-            return self._idle.pop()
-        except IndexError:
-            pass
-        try:
-            return self._open()
-        except BaseException:
-            self._permits.put(None)
-            raise
-
-    def put_back(self, connection: Connection) -> None:
-        """Lend a connection to others from now on."""
-        if connection.pgconn.transaction_status == IDLE:
-            self._idle.append(connection)
-        else:  # broken, or left inside a transaction
-            connection.close()
-            self.close()  # the server may have gone away with all of them
-        self._permits.put(None)
+        super().__init__(size)
 
     def _open(self) -> DirectConnection:
         positional, named = self._arguments
@@ -129,22 +87,6 @@ class Pool:
         connection.execute(f"{PLANNING}; SET idle_in_transaction_session_timeout = {round(FROZEN_SECONDS * 1000)}")
         connection.prepare_threshold = 0
         return connection
-
-
-class _Lent:
-    """A connection for the length of a `with` block (a class: a generator costs a microsecond more a step)."""
-
-    __slots__ = ("_connection", "_pool")
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    def __enter__(self) -> Connection:
-        self._connection = self._pool.take()
-        return self._connection
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.put_back(self._connection)
 
 
 @dataclass

@@ -1,12 +1,15 @@
-"""A psycopg connection that can also send one prepared statement straight through libpq, for the hottest paths."""
+"""Connections for the hottest paths: statements straight through libpq, lent by a pool that costs next to nothing."""
 
 from __future__ import annotations
 
+import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from queue import SimpleQueue
 from typing import Any
 
 import psycopg
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 
 
 class DirectConnection(psycopg.Connection[Any]):
@@ -48,3 +51,66 @@ class DirectConnection(psycopg.Connection[Any]):
         if self.pgconn.status == ConnStatus.BAD:
             raise psycopg.OperationalError(result.get_error_message())
         raise psycopg.errors.error_from_result(result, encoding=self.info.encoding)
+
+
+class DirectPool(ABC):
+    """Lends autocommit connections, the one that was put back last first: its plans are warm."""
+
+    def __init__(self, size: int) -> None:
+        self._idle: list[DirectConnection] = []  # list.append and pop are atomic
+        self._permits: SimpleQueue[None] = SimpleQueue()  # written in C, unlike a semaphore
+        self.grow(size)
+
+    @abstractmethod
+    def _open(self) -> DirectConnection: ...
+
+    def connection(self) -> _Lent:
+        """Lend a connection for a `with` block, waiting for one; one that broke is thrown away."""
+        return _Lent(self)
+
+    def grow(self, more: int) -> None:
+        """Allow `more` connections."""
+        for _ in range(more):
+            self._permits.put(None)
+
+    def close(self) -> None:
+        """Close the idle connections (new ones are opened when needed)."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def _take(self) -> DirectConnection:
+        self._permits.get()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            pass
+        try:
+            return self._open()
+        except BaseException:
+            self._permits.put(None)
+            raise
+
+    def _put_back(self, connection: DirectConnection) -> None:
+        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            self._idle.append(connection)
+        else:  # broken, or left inside a transaction
+            connection.close()
+            self.close()  # the server may have gone away with all of them
+        self._permits.put(None)
+
+
+class _Lent:
+    """A connection for the length of a `with` block (a class: a generator costs a microsecond more)."""
+
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: DirectPool) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> DirectConnection:
+        self._connection = self._pool._take()  # noqa: SLF001
+        return self._connection
+
+    def __exit__(self, *_: object) -> None:
+        self._pool._put_back(self._connection)  # noqa: SLF001

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.engine import RetryAfter, list_steps, workflow
-from app.engine.testing import run_workflow
+from app.engine import RetryAfter, list_runs, list_steps, send, workflow
+from app.engine.runtime import runtime
+from app.engine.testing import drain, run_workflow
 from app.errors import Busy
 
 
@@ -72,3 +73,17 @@ def test_time_that_a_run_did_not_spend_deferred_does_not_count():
 
     assert run_workflow(patient, {}).status == "completed"
     assert passes == [1, 1, 2, 2]
+
+
+def test_a_worker_that_lost_its_run_defers_it_no_more():
+    @workflow("stale-deferral", on="test/stale-deferral")
+    def stale(ctx, step):
+        with runtime().pool.connection() as connection:
+            connection.execute("UPDATE run SET epoch = epoch + 1 WHERE id = %s", [ctx.run_id])
+        raise RetryAfter(60)
+
+    send("test/stale-deferral", {}, owner_id=None)
+    assert drain() == [("stale-deferral", "lost")]
+    [run] = list_runs()
+    with runtime().pool.connection() as connection:
+        assert connection.execute("SELECT 1 FROM step_attempt WHERE run_id = %s", [run.id]).fetchone() is None

@@ -261,6 +261,23 @@ def test_runs_are_claimed_in_batches_only_while_they_are_short(worker, usual_sec
     assert len(worker._ready) == at_once - 1
 
 
+def test_what_is_claimed_in_the_moment_of_leaving_is_given_back(worker, monkeypatch):
+    for _ in range(3):
+        send("test/idle", {}, owner_id=None)
+    db.session.commit()
+    claim_batch = advance.claim_batch
+
+    def claim_and_leave(name, limit):
+        claimed = claim_batch(name, limit)
+        worker.stop.set()
+        return claimed
+
+    monkeypatch.setattr(advance, "claim_batch", claim_and_leave)
+    worker._usual_seconds = 0.01
+    assert worker._go_on() == []
+    assert by_workflow() == [("idle", "queued")] * 3
+
+
 @pytest.mark.usefixtures("drain_at_once")
 def test_a_worker_that_leaves_gives_back_also_what_waited_behind_a_long_step(worker, behind_a_long_step):
     release = behind_a_long_step(free=0)

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from app.db import db
-from app.lib.direct import DirectConnection
+from app.lib.direct import DirectConnection, DirectPool
 
 
 @pytest.fixture
@@ -73,3 +73,55 @@ def test_a_lost_server_is_an_operational_error_each_time(connection, connect):
         with pytest.raises(psycopg.OperationalError):
             connection.first(INSERT, ["b", 1])
     assert connection.closed
+
+
+@pytest.fixture
+def pool(connect):
+    class Pool(DirectPool):
+        def _open(self):
+            return connect()
+
+    made = Pool(2)
+    yield made
+    made.close()
+
+
+def test_the_connection_that_was_put_back_last_is_lent_first(pool):
+    with pool.connection() as first, pool.connection() as second:
+        assert first is not second
+    with pool.connection() as again:
+        assert again is first
+    assert not first.closed
+
+
+def test_a_connection_that_broke_or_was_left_in_a_transaction_is_thrown_away_with_all_idle_ones(pool):
+    with pool.connection() as left, pool.connection() as idle:
+        left.execute("BEGIN")
+    assert left.closed
+    with pool.connection() as broken, pool.connection() as idle:
+        idle.pgconn.finish()
+    assert idle.closed
+    assert not broken.closed
+    with pool.connection() as fresh:
+        assert fresh.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_connection_that_could_not_be_opened_takes_no_place(pool, monkeypatch):
+    def away():
+        raise psycopg.OperationalError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "_open", away)
+        for _ in range(3):  # with two places
+            with pytest.raises(psycopg.OperationalError), pool.connection():
+                pass
+    with pool.connection() as one:
+        assert not one.closed
+
+
+def test_no_more_connections_are_lent_than_there_are_places(pool):
+    with pool.connection(), pool.connection():
+        assert pool._permits.empty()
+        pool.grow(1)
+        with pool.connection():
+            assert pool._permits.empty()
