@@ -13,7 +13,7 @@ import psycopg
 
 from app.engine import codec, current, endings, hooks, memory, sending, store, store_admission
 from app.engine.endings import Ended, Ending
-from app.engine.errors import Cancelled, GiveBack, Interrupt, LostLease, Park, RetryAfter, StepError
+from app.engine.errors import Cancelled, GiveBack, Interrupt, LostLease, Park, StepError
 from app.engine.execution import Context, Execution, backoff, load
 from app.engine.registry import registry
 from app.engine.runtime import DATABASE_IS_AWAY, Verdict, logger, runtime
@@ -36,7 +36,7 @@ class _Leaving:
 def claim_batch(worker: str, limit: int) -> list[tuple[Claimed, float]]:
     """Claim up to `limit` due runs: those with limits get the first half, so that neither kind starves the other.
 
-    Of a single one, each kind has its turn.
+    Of a single one, each kind has its turn. Returns them oldest first.
     """
     state = runtime()
     names, lease = registry.names(), state.ports.lease_seconds
@@ -52,7 +52,7 @@ def claim_batch(worker: str, limit: int) -> list[tuple[Claimed, float]]:
             more = store_admission.admit(connection, wanted, worker=worker, lease=lease) if wanted else []
             found += more
             is_more = bool(more)
-    return [(run, claimed_at) for run in found]
+    return [(run, claimed_at) for run in sorted(found, key=lambda run: (run.sort_at, run.id))]
 
 
 def claim_one(worker: str, run_id: UUID) -> tuple[Claimed, float] | None:
@@ -140,9 +140,10 @@ def _judge_body(execution: Execution, error: Exception) -> Ending | _Leaving:
     """An escaped StepError fails the run; any other error tries the body again, with a count of its own."""
     if isinstance(error, StepError):
         return Ending("failed", error={**error.error, "step": error.step})
-    if isinstance(error, RetryAfter):
-        return _Leaving(execution.now() + timedelta(seconds=error.seconds))
     verdict: Verdict = memory.judge(error)
+    due_at = memory.defer_body(execution, error, verdict)
+    if due_at is not None:
+        return _Leaving(due_at)
     logger.warning("run.body_failed", run_id=str(execution.run.id), error=type(error).__name__, exc_info=error)
     if verdict.retriable and execution.run.attempt < execution.workflow.retries:
         pause = max(backoff(execution.workflow, execution.run.attempt + 1), verdict.after_seconds or 0.0)

@@ -7,7 +7,7 @@ import time
 from uuid import UUID
 
 from app.engine import advance, sending, store_upkeep
-from app.engine.execution import Execution
+from app.engine.execution import Execution, Owned
 from app.engine.runtime import DATABASE_IS_AWAY, logger, runtime
 from app.engine.store import Claimed
 from app.engine.upkeep import identity
@@ -24,11 +24,11 @@ class Beat:
         self._name = name
         self._threads = threads
         self._lock = threading.Lock()
-        self._executions: dict[UUID, Execution] = {}
+        self._executions: dict[UUID, Owned] = {}
         self._shown: dict[UUID, str | None] = {}
 
-    def watch(self, execution: Execution) -> None:
-        """Keep the lease of this execution from now on."""
+    def watch(self, execution: Owned) -> None:
+        """Keep the lease of this run from now on, whether it is being advanced or still waits for a thread."""
         with self._lock:
             self._executions[execution.run.id] = execution
 
@@ -94,6 +94,8 @@ class Beat:
     def show(self) -> None:
         """Write progress, meta, streams, logs and long-running steps where they have changed."""
         for run_id, execution in self._all().items():
+            if not isinstance(execution, Execution):
+                continue  # claimed, and waiting for a thread: it has nothing to say
             execution.tell()
             progress, meta = execution.progress.take(), execution.meta.take()
             active = execution.active_json(ACTIVE_AFTER)
@@ -116,17 +118,21 @@ class Beat:
     def give_all_back(self) -> None:
         """Give back the leases of runs still inside a step: this process is about to end with them."""
         for execution in self._all().values():
-            execution.lease.is_lost = True  # its step makes no further call outside
-            try:
-                advance.give_back(execution.run)
-            except DATABASE_IS_AWAY as error:  # then the leases run out by themselves
-                logger.warning("beat.database_away", error=type(error).__name__)
+            self.give_back(execution)
 
-    def _has_shown(self, execution: Execution, active: str | None) -> None:
+    def give_back(self, execution: Owned) -> None:
+        """Give back the lease of one run."""
+        execution.lease.is_lost = True  # its step makes no further call outside
+        try:
+            advance.give_back(execution.run)
+        except DATABASE_IS_AWAY as error:  # then the lease runs out by itself
+            logger.warning("beat.database_away", error=type(error).__name__)
+
+    def _has_shown(self, execution: Owned, active: str | None) -> None:
         with self._lock:
             if execution.run.id in self._executions:  # else it has just been forgotten, and this would stay for ever
                 self._shown[execution.run.id] = active
 
-    def _all(self) -> dict[UUID, Execution]:
+    def _all(self) -> dict[UUID, Owned]:
         with self._lock:
             return dict(self._executions)

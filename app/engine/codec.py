@@ -26,7 +26,7 @@ def dumps(value: Any, what: str) -> str:
         NotJson: it is not JSON (NaN, a set, an object, ...); `what` names it in the message.
     """
     try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return _RESULT.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise NotJson(f"{what} is not JSON: {error}") from error
 
@@ -65,7 +65,7 @@ def dump_event(data: Any, name: str) -> str:
 def dump_input(arguments: list[Any]) -> str:
     """Return a step's arguments for people to look at: what is not JSON or too long is described instead."""
     try:
-        text = json.dumps(arguments, allow_nan=False, default=_describe, separators=(",", ":"))
+        text = _INPUT.encode(arguments)
     except (TypeError, ValueError, RecursionError):
         return json.dumps([_describe(argument) for argument in arguments])
     return text if len(text) <= MAX_INPUT_BYTES else json.dumps([f"({len(text)} bytes, not kept)"])
@@ -93,3 +93,8 @@ def printable(text: str) -> str:
 
 def _describe(value: Any) -> str:
     return str(value) if isinstance(value, UUID | date) else f"<{type(value).__name__}>"
+
+
+# Made once: json.dumps makes an encoder a call.
+_RESULT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_INPUT = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_describe)

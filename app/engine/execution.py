@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from app.engine import current, logs, store, streams
+from app.engine import current, logs, sending, store, streams
 from app.engine.current import Lease
 from app.engine.errors import Cancelled, EngineError, GiveBack, LostLease
 from app.engine.meta import Meta
@@ -27,20 +27,45 @@ if TYPE_CHECKING:
     from app.engine.steps import Step
 
 
-@dataclass
-class Execution:
-    """A claimed run in this process."""
+@dataclass(kw_only=True)
+class Owned:
+    """A run that this process has claimed, and keeps the lease of."""
 
     run: Claimed
-    workflow: Workflow
-    loaded: Loaded
     lease: Lease
     progress: Progress
-    claimed_at_monotonic: float = field(default_factory=time.monotonic)
-    lock: threading.Lock = field(default_factory=threading.Lock)
     active: dict[str, float] = field(default_factory=dict)  # step key -> monotonic start, for the run page
+
+    def now(self) -> datetime:
+        """Return the database's time, as far as this process can tell without asking."""
+        return self.at(time.monotonic())
+
+    def at(self, monotonic: float) -> datetime:
+        """Return the database's time when time.monotonic() was `monotonic`."""
+        return self.run.claimed_at + timedelta(seconds=monotonic - self.run.read_at)
+
+    def active_json(self, after: float) -> str | None:
+        """Return the steps that have been executing for `after` seconds, as the run page shows them."""
+        now = time.monotonic()
+        running = {key: self.at(start).isoformat() for key, start in dict(self.active).items() if now - start >= after}
+        return json.dumps(running) if running else None
+
+
+@dataclass(kw_only=True)
+class Execution(Owned):
+    """A claimed run that this process is advancing."""
+
+    workflow: Workflow
+    loaded: Loaded
+    lock: threading.Lock = field(default_factory=threading.Lock)
     size_bytes: int = 0
     known: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Prepare what every step needs."""
+        self.run_id = str(self.run.id)
+        self.step_topics = sending.topics(self.run.id, self.run.subject, None)  # a list of runs shows no steps
+        self.meta, self.streams, self.logs = Meta(self.run), streams.spool(self.run), logs.spool(self.run)
 
     def once(self, what: str, load: Callable[[], Any]) -> Any:
         """Return what `load` reads, which it does once in each pass over the body, for all branches together.
@@ -52,17 +77,10 @@ class Execution:
                 self.known[what] = load()
             return self.known[what]
 
-    def __post_init__(self) -> None:
-        self.meta, self.streams, self.logs = Meta(self.run), streams.spool(self.run), logs.spool(self.run)
-
     def tell(self) -> None:
         """Write what people are to read of it by now: its streams and its log."""
         self.streams.flush()
         self.logs.flush()
-
-    def now(self) -> datetime:
-        """Return the database's time, as far as this process can tell without asking."""
-        return self.run.claimed_at + timedelta(seconds=time.monotonic() - self.claimed_at_monotonic)
 
     def check(self) -> None:
         """Stop at this step boundary if the run must not go on here.
@@ -79,16 +97,6 @@ class Execution:
             raise Cancelled(self.run.id)
         if runtime().is_draining:
             raise GiveBack(self.run.id)
-
-    def active_json(self, after: float) -> str | None:
-        """Return the steps that have been executing for `after` seconds, as the run page shows them."""
-        now = time.monotonic()
-        running = {
-            key: (self.run.claimed_at + timedelta(seconds=start - self.claimed_at_monotonic)).isoformat()
-            for key, start in dict(self.active).items()
-            if now - start >= after
-        }
-        return json.dumps(running) if running else None
 
 
 class Context:
@@ -187,10 +195,19 @@ def load(run: Claimed, workflow: Workflow, *, claimed_at: float, progress: Progr
 
     `progress` is that of the pass before, when the run goes round again.
     """
-    state = runtime()
-    with state.pool.connection() as connection:
+    with runtime().pool.connection() as connection:
         loaded = store.load(connection, run)
-    lease = Lease(run.id, run.epoch, state.ports.lease_seconds, claimed_at)
-    lease.is_cancel_requested = run.requested is not None
-    size = sum(memo.size_bytes for memo in loaded.memos.values())
-    return Execution(run, workflow, loaded, lease, progress or Progress(run.progress), size_bytes=size)
+    return Execution(
+        run=run,
+        lease=lease_of(run, claimed_at),
+        progress=progress or Progress(run.progress),
+        workflow=workflow,
+        loaded=loaded,
+        size_bytes=sum(memo.size_bytes for memo in loaded.memos.values()),
+    )
+
+
+def lease_of(run: Claimed, claimed_at: float) -> Lease:
+    """Return the lease with which `run` was claimed; `claimed_at` as in `load`."""
+    seconds = runtime().ports.lease_seconds
+    return Lease(run.id, run.epoch, seconds, claimed_at, is_cancel_requested=run.requested is not None)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.engine import codec, current, sending, store
 from app.engine.current import Attempt
 from app.engine.errors import EngineError, LimitExceeded, LostLease, NonRetriable, Park, RetryAfter, StepError
 from app.engine.execution import Execution, backoff
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, Verdict, logger, runtime
-from app.engine.store import Memo, NewMemo, PastAttempt, Stored
+from app.engine.store import BODY, Memo, NewMemo, PastAttempt, Stored
 from app.lib import tracing
 from app.lib.ids import new_id
 
@@ -25,8 +25,7 @@ RETRY_SECONDS = 0.2
 UNFORESEEN = "Something broke on our side."  # what progress says of an error whose text is not for people
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """The work of one step."""
 
     function: Callable[..., Any]
@@ -47,17 +46,16 @@ def make(execution: Execution, kind: str, key: str, position: list[int], call: C
     if past and past[-1].retry_at and past[-1].retry_at > execution.now():
         raise Park(past[-1].retry_at)
     failures = sum(not attempt.is_deferral for attempt in past)
-    started_at = execution.now()
     args, kwargs = _arguments(execution, key, call)
     shown = codec.dump_input([*args, *([kwargs] if kwargs else [])])
-    attempt = Attempt(key, failures + 1, is_transaction=kind == "transaction")
-    draft = _Draft(execution, kind, key, position, shown, started_at, attempt)
-    execution.active[key] = time.monotonic()
+    attempt = Attempt(key, failures + 1, kind == "transaction")
+    draft = _Draft(execution, kind, key, position, shown, time.monotonic(), attempt)
+    execution.active[key] = draft.began
     execution.meta.is_caught_up = True
     try:
         traced = tracing.span(f"step {key}", step=key, kind=kind, attempt=attempt.number)
         with current.trying(attempt), traced:
-            return _try(draft, lambda: call.function(*args, **kwargs))
+            return _try(draft, call.function, args, kwargs)
     except Exception as error:  # noqa: BLE001  (the step wall: every error becomes a retry or a remembered failure)
         retries = execution.workflow.retries if call.retries is None else call.retries
         return _fail(draft, error, past, retries - failures)
@@ -84,8 +82,7 @@ def judge(error: Exception) -> Verdict:
     return runtime().ports.classify(error)
 
 
-@dataclass(frozen=True)
-class _Draft:
+class _Draft(NamedTuple):
     """A memo that lacks its ending."""
 
     execution: Execution
@@ -93,7 +90,7 @@ class _Draft:
     key: str
     position: list[int]
     input: str
-    started_at: datetime
+    began: float  # time.monotonic()
     attempt: Attempt
 
     def finished(self, status: str, *, output: str | None = None, error: str | None = None) -> NewMemo:
@@ -101,7 +98,7 @@ class _Draft:
         size = len(output or error or "")
         blob_id = new_id() if output and size > codec.MAX_INLINE_BYTES else None
         return NewMemo(
-            run_id=str(self.execution.run.id),
+            run_id=self.execution.run_id,
             epoch=self.execution.run.epoch,
             key=self.key,
             kind=self.kind,
@@ -112,7 +109,7 @@ class _Draft:
             blob_id=blob_id,
             error=error,
             size_bytes=size,
-            seconds=(self.execution.now() - self.started_at).total_seconds(),
+            seconds=time.monotonic() - self.began,
             meta=json.dumps(self.attempt.meta) if self.attempt.meta and output else None,
         )
 
@@ -131,10 +128,10 @@ def _arguments(execution: Execution, key: str, call: Call) -> tuple[Sequence[Any
     return given, call.kwargs
 
 
-def _try(draft: _Draft, work: Callable[[], Any]) -> Any:
+def _try(draft: _Draft, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     with runtime().ports.app_context():
         try:
-            value = work()
+            value = function(*args, **kwargs)
         finally:
             draft.execution.streams.flush()  # whoever sees the step done must find its text complete
         text = codec.dump_result(value, f"The result of step {draft.key!r}")
@@ -190,7 +187,7 @@ def _write_alone(memo: NewMemo) -> Stored:
 def _write(connection: Connection, memo: NewMemo) -> Stored:
     if memo.blob_id is not None and memo.output is not None:
         store.save_blob(connection, memo.blob_id, memo.output)
-        memo = NewMemo(**{**vars(memo), "output": None})
+        memo = memo._replace(output=None)
     return store.checkpoint(connection, memo)
 
 
@@ -207,8 +204,7 @@ def _keep(draft: _Draft, memo: NewMemo, value: Any, stored: Stored) -> Any:
         execution.size_bytes += memo.size_bytes
     if stored.is_cancel_requested:
         execution.lease.is_cancel_requested = True
-    run = execution.run
-    runtime().announce(sending.topics(run.id, run.subject, None))  # its steps are not what a list of runs shows
+    runtime().announce(execution.step_topics)
     return value
 
 
@@ -230,29 +226,17 @@ def _fail(draft: _Draft, error: Exception, past: list[PastAttempt], retries_left
     execution, key = draft.execution, draft.key
     draft.attempt.meta.clear()
     verdict = judge(error)
-    is_deferral = verdict.is_deferral and _may_defer(execution, past, verdict.after_seconds or 0.0)
-    pause: float | None = None
-    if is_deferral:
-        pause = verdict.after_seconds
-    elif verdict.retriable and retries_left > 0:
+    pause = _deferral(past, verdict)
+    is_deferral = pause is not None
+    if not is_deferral and verdict.retriable and retries_left > 0:
         failures = sum(not attempt.is_deferral for attempt in past) + 1
         pause = max(backoff(execution.workflow, failures), verdict.after_seconds or 0.0)
     shown = codec.error_of(error, verdict.code, verdict.message)
     kept = shown if verdict.is_foreseen else {**shown, "traceback": codec.traceback_of(error)}
-    number = len(past) + 1
-    values = {
-        "run_id": execution.run.id,
-        "epoch": execution.run.epoch,
-        "key": key,
-        "number": number,
-        "is_deferral": is_deferral,
-        "error": json.dumps(kept),
-        "started_at": draft.started_at,
-        "pause": pause,
-    }
+    attempt = PastAttempt(key, len(past) + 1, is_deferral, execution.at(draft.began), None)
     _log_failure(execution, key, error, verdict, pause)
     with runtime().pool.connection() as connection, connection.transaction():
-        is_mine, retry_at = store.record_attempt(connection, values)
+        is_mine, retry_at = store.record_attempt(connection, execution.run, attempt, json.dumps(kept), pause)
         if is_mine and pause is None:
             memo = draft.finished("failed", error=json.dumps(shown))
             stored = store.checkpoint(connection, memo)
@@ -264,9 +248,7 @@ def _fail(draft: _Draft, error: Exception, past: list[PastAttempt], retries_left
     if not is_deferral:
         execution.progress.add_error(key, shown["message"] if verdict.is_foreseen else UNFORESEEN)
     if retry_at is not None:
-        execution.loaded.attempts.setdefault(key, []).append(
-            PastAttempt(key, number, is_deferral, draft.started_at, retry_at)
-        )
+        execution.loaded.attempts.setdefault(key, []).append(replace(attempt, retry_at=retry_at))
         raise Park(retry_at)
     _keep(draft, memo, None, stored)
     raise StepError(key, shown) from error
@@ -280,8 +262,31 @@ def _log_failure(execution: Execution, key: str, error: Exception, verdict: Verd
         logger.warning("step.failed", **told, exc_info=error)
 
 
-def _may_defer(execution: Execution, past: list[PastAttempt], seconds: float) -> bool:
-    """Tell whether a deferral still fits into the 24 hours that deferrals may last in all."""
-    deferred = [attempt for attempt in past if attempt.is_deferral]
-    first = deferred[0].started_at if deferred else execution.now()
-    return execution.now() + timedelta(seconds=seconds) - first <= MAX_DEFERRAL
+def defer_body(execution: Execution, error: Exception, verdict: Verdict) -> datetime | None:
+    """Remember that the body put itself off outside any step; returns until when, or None where it counts as a failure.
+
+    In a transaction before that of the park: a checkpoint's lock and an update of the run in one would deadlock.
+
+    Raises:
+        LostLease: the run belongs to another worker.
+    """
+    past = execution.loaded.attempts.get(BODY, [])
+    pause = _deferral(past, verdict)
+    if pause is None:
+        return None
+    attempt = PastAttempt(BODY, len(past) + 1, True, execution.now(), None)
+    shown = json.dumps(codec.error_of(error, verdict.code, verdict.message))
+    with runtime().pool.connection() as connection:
+        is_mine, retry_at = store.record_attempt(connection, execution.run, attempt, shown, pause)
+    if not is_mine:
+        raise LostLease(execution.run.id)
+    return retry_at
+
+
+def _deferral(past: list[PastAttempt], verdict: Verdict) -> float | None:
+    """Return the seconds that a deferral parks for; None when it is none, or would be over 24 hours in all."""
+    if not verdict.is_deferral:
+        return None
+    seconds = min(max(verdict.after_seconds or 0.0, 1.0), MAX_DEFERRAL.total_seconds())
+    waited = sum((try_.retry_at - try_.started_at for try_ in past if try_.is_deferral and try_.retry_at), timedelta())
+    return seconds if waited + timedelta(seconds=seconds) <= MAX_DEFERRAL else None

@@ -16,6 +16,8 @@ from app.engine import advance, store_upkeep, upkeep, waits
 from app.engine import worker as hints
 from app.engine.beat import Beat
 from app.engine.errors import EngineError
+from app.engine.execution import Owned, lease_of
+from app.engine.progress import Progress
 from app.engine.queue import note_others, why_failed
 from app.engine.runtime import CONNECTIONS, DATABASE_IS_AWAY, WORKER_CONNECTIONS, logger, runtime
 from app.engine.store import Claimed
@@ -24,7 +26,9 @@ from app.lib.coalescing import Coalescer
 
 SLICE_SECONDS = 5.0  # how long one hint goes on with other runs before RQ gets its thread back
 BATCH = 10
-POLL_SECONDS = 1.0
+SHORT_SECONDS = 0.1  # more than one is claimed at once only while runs take no longer than this
+PATIENCE_SECONDS = 0.5  # for which a claimed run waits for a thread, before other workers may have it
+POLL_SECONDS = 0.5
 DRAIN_SECONDS = 25.0
 NOTED = 20  # of the other runs of a slice, on the dashboard
 Advanced = tuple[str, str, str]  # workflow, run, what it came to
@@ -44,6 +48,8 @@ class Worker:
         self.beat = Beat(name, self.threads)
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="run")
         self._claiming = threading.Lock()
+        self._ready: deque[Owned] = deque()  # claimed, and to be taken by whichever thread comes first
+        self._usual_seconds = 1.0  # that runs have taken lately
         self._free = self.threads
         self._slots = threading.Condition()
 
@@ -63,7 +69,13 @@ class Worker:
             if self._free == 0 or self.stop.is_set():
                 return None
             self._free -= 1
-        return self.pool.submit(self._occupy, work, args)
+            return self.pool.submit(self._occupy, work, args)
+
+    def shut(self) -> None:
+        """Take no more work; what has been submitted begins all the same: a claimed run must be given back."""
+        with self._slots:  # nobody is submitting
+            self.pool.shutdown(wait=False)
+        self.give_back_waiting()
 
     def perform(self, run_id: UUID) -> str:
         """Do what a hint asks for: advance its run, then others that are due, for a bounded slice."""
@@ -82,17 +94,23 @@ class Worker:
 
     def poll(self) -> None:
         """Claim due runs straight from PostgreSQL: what a lost hint or a lost Redis would leave lying."""
+        self.give_back_waiting(PATIENCE_SECONDS)
         with self._slots:
             free = self._free
         if free == 0 or self.stop.is_set() or not self._claiming.acquire(blocking=False):
             return
         try:
-            claimed = advance.claim_batch(self.name, min(free, BATCH))
+            self._lay_ready(advance.claim_batch(self.name, min(free, BATCH)))
         finally:
             self._claiming.release()
-        for run, claimed_at in claimed:
-            if self.submit(self._advance_then_go_on, run, claimed_at) is None:
-                advance.give_back(run)  # a hint was quicker, or we are leaving; this thread must hear of signals
+        if not self._wake_free_threads():
+            self.give_back_waiting()  # a hint was quicker, or we are leaving; this thread must hear of signals
+
+    def give_back_waiting(self, after: float = 0.0) -> None:
+        """Give back the claimed runs that no thread has taken in `after` seconds: other workers may be idle."""
+        while (waiting := self._pop(after)) is not None:
+            self.beat.give_back(waiting)
+            self.beat.forget(waiting.run)
 
     def _occupy(self, work: object, args: tuple[object, ...]) -> None:
         try:
@@ -105,15 +123,14 @@ class Worker:
             with self._slots:
                 self._free += 1
                 self._slots.notify()
-
-    def _advance_then_go_on(self, run: Claimed, claimed_at: float) -> None:
-        self._advance_without_job(run, claimed_at)
-        self._go_on(time.monotonic() + SLICE_SECONDS)
+            self._wake_free_threads()
 
     def _advance(self, run: Claimed, claimed_at: float) -> str:
+        began = time.monotonic()
         try:
             return advance.advance(run, claimed_at, watch=self.beat.watch)
         finally:
+            self._usual_seconds += (time.monotonic() - began - self._usual_seconds) / 8
             self.beat.forget(run)
 
     def _advance_without_job(self, run: Claimed, claimed_at: float) -> Advanced:
@@ -122,16 +139,49 @@ class Worker:
             runtime().show_failed(run.workflow, str(run.id))
         return run.workflow, str(run.id), status
 
-    def _go_on(self, deadline: float) -> list[Advanced]:
+    def _go_on(self, deadline: float | None = None) -> list[Advanced]:
         """Advance what else is due; returns the last few of it."""
         advanced: deque[Advanced] = deque(maxlen=NOTED)
+        deadline = deadline or time.monotonic() + SLICE_SECONDS
         while time.monotonic() < deadline and not self.stop.is_set():
-            with self._claiming:
-                claimed = advance.claim_batch(self.name, 1)
-            if not claimed:
+            owned = self._take()
+            if owned is None:
                 break
-            advanced.extend(self._advance_without_job(*each) for each in claimed)
+            if owned.lease.is_over:  # it waited here while the database was away, and is another worker's by now
+                self.beat.forget(owned.run)
+            else:
+                advanced.append(self._advance_without_job(owned.run, owned.lease.renewed_at))
         return list(advanced)
+
+    def _take(self) -> Owned | None:
+        """Return a run that lies ready, else the first of a new batch, whose others are for all threads."""
+        with self._claiming:
+            owned = self._pop()
+            if owned is not None:
+                return owned
+            limit = BATCH if self._usual_seconds <= SHORT_SECONDS else 1
+            self._lay_ready(advance.claim_batch(self.name, limit))
+            if self.stop.is_set():
+                self.give_back_waiting()  # nobody comes for it any more
+            owned = self._pop()
+        self._wake_free_threads()
+        return owned
+
+    def _pop(self, after: float = 0.0) -> Owned | None:
+        with self._slots:
+            if self._ready and time.monotonic() - self._ready[0].run.read_at >= after:
+                return self._ready.popleft()
+            return None
+
+    def _lay_ready(self, claimed: list[tuple[Claimed, float]]) -> None:
+        for run, claimed_at in claimed:
+            owned = Owned(run=run, lease=lease_of(run, claimed_at), progress=Progress(run.progress))
+            self.beat.watch(owned)
+            self._ready.append(owned)
+
+    def _wake_free_threads(self) -> bool:
+        """Let free threads take what lies ready, so that it waits for no long step; false if there are too few."""
+        return all(self.submit(self._go_on) is not None for _ in range(len(self._ready)))
 
 
 _worker: Worker | None = None
@@ -206,7 +256,7 @@ def _drain(worker: Worker, threads: list[threading.Thread]) -> None:
     """Let each run come to its next step and give its lease back."""
     runtime().is_draining = True
     deadline = time.monotonic() + DRAIN_SECONDS
-    worker.pool.shutdown(wait=False)  # what has been submitted begins all the same: a claimed run must be given back
+    worker.shut()
     while worker.is_busy() and time.monotonic() < deadline:
         time.sleep(0.05)
     worker.beat.give_all_back()

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from app.engine.registry import Workflow, registry
 from app.engine.runtime import runtime
 from app.engine.schema import FINAL, blob, event, run, step, step_attempt, worker
+from app.engine.store import BODY
 
 MAX_PAGE = 500
 
@@ -118,7 +119,7 @@ def list_steps(run_id: UUID) -> list[StepView]:
     """Return the steps of a run in the order of its body, those being tried included."""
     session = runtime().ports.session
     tries: dict[str, list[dict[str, Any]]] = {}
-    query = sa.select(step_attempt).where(step_attempt.c.run_id == run_id)
+    query = sa.select(step_attempt).where(step_attempt.c.run_id == run_id, step_attempt.c.key != BODY)
     for row in session.execute(query.order_by(step_attempt.c.key, step_attempt.c.number)).mappings():
         tries.setdefault(row["key"], []).append({key: row[key] for key in row if key not in ("run_id", "key")})
     output = sa.func.coalesce(step.c.output, blob.c.data).label("result")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -15,6 +14,7 @@ import structlog
 from sqlalchemy.orm import Session, scoped_session
 
 from app.engine.errors import EngineError
+from app.lib.direct import DirectConnection, DirectPool
 
 logger = structlog.get_logger("app.engine")
 Connection = psycopg.Connection[Any]
@@ -74,50 +74,19 @@ PLANNING = "SET plan_cache_mode = force_generic_plan; SET enable_bitmapscan = of
 FROZEN_SECONDS = 10.0
 
 
-class Pool:
-    """A few autocommit psycopg connections beside SQLAlchemy's.
+class Pool(DirectPool):
+    """A few connections beside SQLAlchemy's.
 
     A step that never touched its session commits its memo in one statement on one of these.
     """
 
     def __init__(self, engine: sa.Engine, size: int = CONNECTIONS) -> None:
         self._arguments = engine.dialect.create_connect_args(engine.url)
-        self._idle: list[Connection] = []
-        self._lock = threading.Lock()
-        self._permits = threading.Semaphore(size)
+        super().__init__(size)
 
-    @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """Lend a connection; one that broke is thrown away."""
-        with self._permits:
-            with self._lock:
-                connection = self._idle.pop() if self._idle else None
-            connection = connection or self._open()
-            try:
-                yield connection
-            finally:
-                if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                    connection.close()
-                    self.close()  # the server may have gone away with all of them
-                else:
-                    with self._lock:
-                        self._idle.append(connection)
-
-    def grow(self, more: int) -> None:
-        """Allow `more` connections: in a process that advances runs."""
-        for _ in range(more):
-            self._permits.release()
-
-    def close(self) -> None:
-        """Close the idle connections (new ones are opened when needed)."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
-
-    def _open(self) -> Connection:
+    def _open(self) -> DirectConnection:
         positional, named = self._arguments
-        connection: Connection = psycopg.connect(*positional, **named, autocommit=True)
+        connection = DirectConnection.connect(*positional, **named, autocommit=True)
         connection.execute(f"{PLANNING}; SET idle_in_transaction_session_timeout = {round(FROZEN_SECONDS * 1000)}")
         connection.prepare_threshold = 0
         return connection

@@ -5,21 +5,26 @@ Lock order everywhere: flow keys (sorted), then runs by id.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import psycopg
 from psycopg.rows import class_row
 
 from app.engine.registry import registry
 from app.engine.runtime import Connection
 from app.engine.store_events import INSERT_FLOW, LOAD_EVENT, Event
 from app.lib.changes import Change
+from app.lib.direct import DirectConnection
+
+BODY = ""  # the key under which a run's deferrals outside any step are kept
 
 _RUN_COLUMNS = """id, workflow, version, owner_id, subject, event_id, epoch, wake_seq, attempt, flow_a, flow_b,
-  parent_run, edited, idempotency_key, requested, progress, meta IS NOT NULL AS has_meta, trace, created_at,
+  parent_run, edited, idempotency_key, requested, progress, meta IS NOT NULL AS has_meta, trace, created_at, sort_at,
   engine_now() AS claimed_at"""
 
 _TAKE = """
@@ -54,17 +59,16 @@ LOAD_ATTEMPTS = """
 SELECT key, number, is_deferral, started_at, retry_at FROM step_attempt WHERE run_id = %s ORDER BY key, number
 """
 
-# The last statement before COMMIT. Without FOR SHARE a stale worker's memo slips past a take-over that is not
-# committed yet. Nothing else in the transaction touches the run: share-then-update deadlocks.
+# The last statement before COMMIT; its values are those of NewMemo. Without FOR SHARE a stale worker's memo slips past
+# a take-over that is not committed yet. Nothing else in the transaction touches the run: share-then-update deadlocks.
 CHECKPOINT = """
 WITH fence AS (
-  SELECT id, requested FROM run WHERE id = %(run_id)s::uuid AND epoch = %(epoch)s AND status = 'running' FOR SHARE
+  SELECT id, requested FROM run WHERE id = $1::uuid AND epoch = $2::int AND status = 'running' FOR SHARE
 ), memo AS (
   INSERT INTO step (run_id, key, kind, status, position, input, output, blob_id, error, size_bytes, meta,
                     started_at, finished_at)
-  SELECT id, %(key)s, %(kind)s, %(status)s, %(position)s::int[], %(input)s::json, %(output)s::json, %(blob_id)s,
-         %(error)s::json, %(size_bytes)s, %(meta)s::json,
-         engine_now() - %(seconds)s * interval '1 second', engine_now()
+  SELECT id, $3::text, $4::text, $5::text, $6::int[], $7::json, $8::json, $9::uuid, $10::json, $11::int, $13::json,
+         engine_now() - $12::float8 * interval '1 second', engine_now()
   FROM fence ON CONFLICT DO NOTHING RETURNING run_id
 )
 SELECT fence.requested FROM memo, fence
@@ -151,7 +155,9 @@ class Claimed:
     has_meta: bool
     trace: str | None
     created_at: datetime
+    sort_at: datetime
     claimed_at: datetime
+    read_at: float = field(default_factory=time.monotonic)  # when claimed_at was the database's time
 
     @property
     def flows(self) -> list[str]:
@@ -194,12 +200,8 @@ class Loaded:
     attempts: dict[str, list[PastAttempt]]
 
 
-@dataclass(frozen=True)
-class NewMemo:
-    """A step's ending, about to be remembered.
-
-    Ids, positions and times are in types that cost psycopg next to nothing to adapt: half of a step's work was that.
-    """
+class NewMemo(NamedTuple):
+    """A step's ending, about to be remembered: the values of CHECKPOINT, in their order."""
 
     run_id: str
     epoch: int
@@ -216,8 +218,7 @@ class NewMemo:
     meta: str | None = None
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """What became of a checkpoint: `is_mine` false means stop; `is_new` false means adopt what is remembered."""
 
     is_mine: bool
@@ -271,7 +272,10 @@ def load(connection: Connection, run: Claimed) -> Loaded:
 
 def checkpoint(connection: Connection, memo: NewMemo) -> Stored:
     """Remember a step in the caller's transaction, as its last statement, only while the run is this worker's."""
-    row = connection.execute(CHECKPOINT, vars(memo)).fetchone()
+    if isinstance(connection, DirectConnection):
+        row: Sequence[object] | None = connection.first(CHECKPOINT, memo)
+    else:  # a session's: psycopg may have its transaction yet to begin
+        row = psycopg.RawCursor(connection).execute(CHECKPOINT, memo).fetchone()
     if row is not None:
         return Stored(is_mine=True, is_new=True, is_cancel_requested=row[0] is not None)
     found = connection.execute(WHOSE, {"run_id": memo.run_id, "key": memo.key}).fetchone()
@@ -296,8 +300,11 @@ def load_blob(connection: Connection, blob_id: UUID) -> Any:
     return None if row is None else row[0]
 
 
-def record_attempt(connection: Connection, values: dict[str, Any]) -> tuple[bool, datetime | None]:
+def record_attempt(
+    connection: Connection, run: Claimed, attempt: PastAttempt, error: str, pause: float | None
+) -> tuple[bool, datetime | None]:
     """Remember a failed try; returns whether the run is still this worker's, and when to try again."""
+    values = {**vars(attempt), "run_id": run.id, "epoch": run.epoch, "error": error, "pause": pause}
     row = connection.execute(RECORD_ATTEMPT, values).fetchone()
     return (row is not None, None if row is None else row[0])
 
@@ -334,6 +341,7 @@ def look_again(connection: Connection, run: Claimed) -> bool:
     if row is None:
         return False
     run.wake_seq, run.requested, run.claimed_at = row
+    run.read_at = time.monotonic()
     return True
 
 

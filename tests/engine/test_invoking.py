@@ -194,7 +194,7 @@ def workers():
     for thread in threads:
         thread.join()
     for _ in range(6):
-        runtime().pool._permits.acquire()
+        runtime().pool._permits.get()
 
 
 def test_1000_children_that_finish_in_the_instant_their_parent_parks_hang_nobody(double, workers):

@@ -155,12 +155,138 @@ def test_a_run_that_no_thread_had_begun_when_the_worker_leaves_is_given_back(wor
     release = threading.Event()
     for _ in range(worker.threads):
         worker.pool.submit(release.wait)
-    assert worker.submit(worker._advance_then_go_on, *claim_one())
+    worker._lay_ready([claim_one()])
+    assert worker._wake_free_threads()
     worker.stop.set()
     process._drain(worker, [])
     release.set()
     worker.pool.shutdown()
     assert [run.status for run in list_runs()] == ["queued"]
+
+
+@pytest.fixture
+def behind_a_long_step(worker):
+    """Let one thread claim a batch whose first run takes long; yields a release, with the others claimed behind it.
+
+    Of all threads only `free` are free to take those.
+    """
+    began, release = threading.Event(), threading.Event()
+
+    @workflow("long", on="test/long")
+    def long(ctx, step):
+        step.run("long", lambda: began.set() or release.wait(30))
+
+    def start(free):
+        for _ in range(worker.threads - 1 - free):
+            assert worker.submit(release.wait, 30)
+        for name in ("long", "idle", "idle", "idle"):
+            send(f"test/{name}", {}, owner_id=None)
+        db.session.commit()
+        worker._usual_seconds = 0.01
+        assert worker.submit(worker._go_on)
+        assert began.wait(10)
+        return release
+
+    yield start
+    release.set()
+
+
+def by_workflow():
+    db.session.rollback()
+    return sorted((run.workflow, run.status) for run in list_runs())
+
+
+def test_no_claimed_run_waits_for_a_long_step_while_another_thread_is_free(worker, behind_a_long_step, monkeypatch):
+    ended, last = [], threading.Event()
+    forget = worker.beat.forget
+
+    def note(run):
+        forget(run)
+        ended.append(run.id)
+        if len(ended) == 3:
+            last.set()
+
+    monkeypatch.setattr(worker.beat, "forget", note)
+    behind_a_long_step(free=1)
+    assert last.wait(10)
+    assert by_workflow() == [("idle", "completed")] * 3 + [("long", "running")]
+
+
+def test_claimed_runs_that_no_thread_takes_in_half_a_second_are_given_back(worker, behind_a_long_step, monkeypatch):
+    behind_a_long_step(free=0)
+    assert by_workflow() == [("idle", "running")] * 3 + [("long", "running")]
+    monkeypatch.setattr(process, "PATIENCE_SECONDS", 60)
+    worker.poll()
+    assert by_workflow() == [("idle", "running")] * 3 + [("long", "running")]
+    monkeypatch.setattr(process, "PATIENCE_SECONDS", 0)
+    worker.poll()
+    assert by_workflow() == [("idle", "queued")] * 3 + [("long", "running")]
+    assert worker.beat.count() == 1
+
+
+def test_the_leases_of_claimed_runs_that_wait_for_a_thread_are_renewed(worker, behind_a_long_step):
+    behind_a_long_step(free=0)
+    waiting = [owned.lease for owned in worker._ready]
+    before = [lease.renewed_at for lease in waiting]
+    worker.beat.renew()
+    assert len(waiting) == 3
+    assert all(lease.renewed_at > earlier for lease, earlier in zip(waiting, before, strict=True))
+
+
+def test_a_claimed_run_that_was_lost_while_it_waited_for_a_thread_is_not_executed(worker):
+    ran = []
+
+    @workflow("lost", on="test/lost")
+    def lost(ctx, step):
+        step.run("step", ran.append, 1)
+
+    send("test/lost", {}, owner_id=None)
+    db.session.commit()
+    worker._lay_ready(advance.claim_batch("mine", 1))
+    with runtime().pool.connection() as connection:
+        connection.execute("UPDATE run SET epoch = epoch + 1, worker = 'other'")
+    worker.beat.look()
+    assert worker._go_on() == []
+    assert (ran, worker.beat.count()) == ([], 0)
+
+
+@pytest.mark.parametrize(("usual_seconds", "at_once"), [(0.02, 10), (2.0, 1)])
+def test_runs_are_claimed_in_batches_only_while_they_are_short(worker, usual_seconds, at_once, monkeypatch):
+    for _ in range(12):
+        send("test/idle", {}, owner_id=None)
+    db.session.commit()
+    monkeypatch.setattr(worker, "submit", lambda *_: None)  # no thread is free
+    worker._usual_seconds = usual_seconds
+    assert worker._take() is not None
+    assert len(worker._ready) == at_once - 1
+
+
+def test_what_is_claimed_in_the_moment_of_leaving_is_given_back(worker, monkeypatch):
+    for _ in range(3):
+        send("test/idle", {}, owner_id=None)
+    db.session.commit()
+    claim_batch = advance.claim_batch
+
+    def claim_and_leave(name, limit):
+        claimed = claim_batch(name, limit)
+        worker.stop.set()
+        return claimed
+
+    monkeypatch.setattr(advance, "claim_batch", claim_and_leave)
+    worker._usual_seconds = 0.01
+    assert worker._go_on() == []
+    assert by_workflow() == [("idle", "queued")] * 3
+
+
+@pytest.mark.usefixtures("drain_at_once")
+def test_a_worker_that_leaves_gives_back_also_what_waited_behind_a_long_step(worker, behind_a_long_step):
+    release = behind_a_long_step(free=0)
+    worker.stop.set()
+    process._drain(worker, [])
+    assert by_workflow() == [("idle", "queued")] * 3 + [("long", "queued")]
+    release.set()
+    worker.pool.shutdown()
+    assert by_workflow() == [("idle", "queued")] * 3 + [("long", "queued")]
 
 
 @pytest.mark.usefixtures("drain_at_once")
@@ -188,7 +314,7 @@ def test_the_connections_of_a_process_are_bounded(app):
     for one in held:
         one.__enter__()
     try:
-        assert not own._permits.acquire(blocking=False)
+        assert own._permits.empty()
     finally:
         for one in held:
             one.__exit__(None, None, None)
