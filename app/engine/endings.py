@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from app.engine import store, store_admission, store_events
@@ -12,6 +12,8 @@ from app.engine.registry import registry
 from app.engine.runtime import Connection
 from app.engine.store_events import NewEvent, NewRun
 from app.lib.ids import new_id
+
+NOT_RUNNING = ("queued", "waiting", "paused", "debounced")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,20 @@ class Ending:
 
 
 @dataclass(frozen=True)
+class RunToCancel:
+    """What of a run its cancellation needs."""
+
+    id: UUID
+    status: str
+    epoch: int
+    subject: str | None
+    owner_id: UUID | None
+    flow_a: str | None
+    flow_b: str | None
+    COLUMNS: ClassVar[str] = "id, status, epoch, subject, owner_id, flow_a, flow_b"
+
+
+@dataclass(frozen=True)
 class Ended:
     """Whether it was this caller who ended the run, and whom to tell after the commit."""
 
@@ -38,8 +54,14 @@ class Ended:
 
 RUN_FOR_ENDING = """
 SELECT id, workflow, owner_id, subject, event_id, event_name, epoch, flow_a, flow_b, idempotency_key, reason,
-  parent_run, parent_step
+  error, parent_run, parent_step
 FROM run WHERE id = %s
+"""
+
+# Its owner acts on it at the next step boundary. Once only: a deadline that passes then adds nothing.
+REQUEST_CANCEL = """
+UPDATE run SET requested = 'cancel', reason = %s, error = coalesce(%s::json, error), deadline_at = NULL
+WHERE id = %s AND status = 'running'
 """
 
 
@@ -57,7 +79,8 @@ class EndingRun:
     flow_a: str | None
     flow_b: str | None
     idempotency_key: str | None
-    reason: str | None  # of a cancellation that was requested
+    reason: str | None  # of a cancellation that was requested, as the error
+    error: dict[str, Any] | None
     parent_run: UUID | None
     parent_step: str | None  # of an invoked run
 
@@ -74,8 +97,7 @@ def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> 
     run = EndingRun(*row)
     sent, started = _write_consequences(connection, run, ending)
     flows = sorted(key for key in (run.flow_a, run.flow_b) if key)
-    if flows:
-        connection.execute(store.LOCK_FLOWS, [flows])
+    store.lock_flows(connection, flows)
     woken = store.wake(connection, [run.parent_run]) if run.parent_run and run.parent_step else []
     values = {**vars(ending), "run_id": run_id, "epoch": epoch, "from_statuses": list(ending.from_statuses)}
     values["error"] = None if ending.error is None else json.dumps(ending.error)
@@ -86,6 +108,18 @@ def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> 
         scope = store_events.run_scope(run.workflow, run.owner_id)
         connection.execute(store.RELEASE_KEY, [scope, run.idempotency_key, run.id])
     return Ended(True, started, woken + store_admission.promote(connection, flows), sent)
+
+
+def cancel(connection: Connection, run: RunToCancel, reason: str, error: dict[str, Any] | None = None) -> Ended:
+    """Cancel a run in the caller's transaction, which has locked its flow keys and then the run.
+
+    At once when it is not executing; else `is_done` is false, and its owner does so at the next step boundary.
+    """
+    if run.status != "running":
+        ending = Ending("cancelled", reason=reason, error=error, from_statuses=NOT_RUNNING)
+        return finish(connection, run.id, run.epoch, ending)
+    connection.execute(REQUEST_CANCEL, [reason, None if error is None else json.dumps(error), run.id])
+    return Ended(is_done=False)
 
 
 def _write_consequences(connection: Connection, run: EndingRun, ending: Ending) -> tuple[list[UUID], list[NewRun]]:
@@ -109,7 +143,7 @@ def _lifecycle_event(run: EndingRun, ending: Ending) -> NewEvent:
         "workflow": run.workflow,
         "subject": run.subject,
         "event": {"id": str(run.event_id), "name": run.event_name},
-        "error": ending.error,
+        "error": ending.error or run.error,
         "reason": ending.reason or run.reason,
     }
     return NewEvent(new_id(), f"run/{ending.status}", data, json.dumps(data), run.owner_id)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from app.engine import current, store
 from app.engine.current import Lease
-from app.engine.errors import Cancelled, EngineError, GiveBack, LostLease
+from app.engine.errors import Cancelled, EngineError, GiveBack, LostLease, Paused
 from app.engine.progress import Progress
 from app.engine.registry import Workflow, digest
 from app.engine.runtime import logger, runtime
@@ -59,14 +59,14 @@ class Execution:
 
         Raises:
             LostLease: another worker may own the run.
-            Cancelled: somebody asked for it.
+            Cancelled, Paused: somebody asked for it.
             GiveBack: this process is shutting down.
         """
         if self.lease.is_over:
             self.lease.is_lost = True
             raise LostLease(self.run.id)
-        if self.lease.is_cancel_requested:
-            raise Cancelled(self.run.id)
+        if self.lease.requested is not None:
+            raise (Cancelled if self.lease.requested == "cancel" else Paused)(self.run.id)
         if runtime().is_draining:
             raise GiveBack(self.run.id)
 
@@ -113,7 +113,7 @@ class Context:
     @property
     def is_cancelled(self) -> bool:
         """Tell whether somebody asked for the run to be cancelled; a long step may stop early."""
-        return self.execution.lease.is_cancel_requested
+        return self.execution.lease.requested == "cancel"
 
     def now(self) -> datetime:
         """Return the time as an aware UTC datetime, remembered as a step: the same on every replay."""
@@ -162,7 +162,6 @@ def load(run: Claimed, workflow: Workflow, *, claimed_at: float, progress: Progr
     state = runtime()
     with state.pool.connection() as connection:
         loaded = store.load(connection, run)
-    lease = Lease(run.id, run.epoch, state.ports.lease_seconds, claimed_at)
-    lease.is_cancel_requested = run.requested is not None
+    lease = Lease(run.id, run.epoch, state.ports.lease_seconds, claimed_at, requested=run.requested)
     size = sum(memo.size_bytes for memo in loaded.memos.values())
     return Execution(run, workflow, loaded, lease, progress or Progress(run.progress), size_bytes=size)

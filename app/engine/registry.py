@@ -6,9 +6,11 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from app.engine.errors import EngineError, RegistrationError
+from app.lib.cron import next_tick
 
 DAY = 86_400
 BACKOFF = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 2400.0, 3600.0, 7200.0)  # seconds (specs: semantics)
@@ -42,6 +44,8 @@ class Workflow:
     concurrency: tuple[Concurrency, ...] = ()
     idempotency: str | None = None
     subject: str | None = None
+    cron: str | None = None
+    jitter: float = 0.0  # seconds
     version: int = 1
     hook: str | None = None  # the name of the workflow that runs when this one ends badly
     is_hook: bool = False
@@ -124,7 +128,9 @@ registry = Registry()
 def workflow(
     name: str,
     *,
-    on: str | Sequence[str],
+    on: str | Sequence[str] = (),
+    cron: str | None = None,
+    jitter: float = 0.0,
     retries: int = RETRIES,
     backoff: Sequence[float] = BACKOFF,
     concurrency: Sequence[Concurrency] = (),
@@ -138,6 +144,9 @@ def workflow(
     Args:
         name: stable kebab-case name; runs remember it.
         on: the event or events that start a run; `video/*` matches every name below `video/`, never `run/`.
+        cron: when to start a run by itself: five fields, in UTC or in the zone that stands before them, as in
+            `TZ=Europe/Berlin 0 9 * * *`.
+        jitter: seconds by which each of those starts is put off at most; less than lies between two of them.
         retries: how often a failing step is tried again (0 to 20); a step may say otherwise.
         backoff: seconds between tries, plus or minus a fifth; the last one repeats.
         concurrency: at most two limits on runs executing at once.
@@ -159,6 +168,8 @@ def workflow(
                 name=name,
                 function=function,
                 on=(on,) if isinstance(on, str) else tuple(on),
+                cron=cron,
+                jitter=jitter,
                 retries=retries,
                 backoff=tuple(backoff),
                 concurrency=tuple(concurrency),
@@ -218,6 +229,12 @@ def _check(workflow: Workflow) -> None:
     demand(bool(workflow.backoff) and all(pause > 0 for pause in workflow.backoff), "backoff must be positive seconds.")
     demand(len(workflow.concurrency) <= MAX_LIMITS, "at most two concurrency limits are allowed.")
     demand(all(limit.limit >= 1 for limit in workflow.concurrency), "a concurrency limit must be at least 1.")
+    demand(workflow.jitter >= 0, "jitter must be seconds, at least 0.")
+    if workflow.cron is not None:
+        try:
+            demand(next_tick(workflow.cron, datetime.now(UTC)), f"{workflow.cron!r} is never due.")
+        except ValueError as error:
+            raise RegistrationError(f"Workflow {workflow.name!r}: {error}") from error
     for pattern in workflow.on:
         demand(bool(_EVENT.fullmatch(pattern)), f"{pattern!r} is no event name.")
     paths = [workflow.idempotency, *(limit.key for limit in workflow.concurrency)]

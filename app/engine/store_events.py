@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -156,6 +157,15 @@ def plan(workflow: Workflow, event: NewEvent | Event, **more: Any) -> NewRun:
         idempotency_key=workflow.idempotency_key(context),
         **more,
     )
+
+
+def start_one(
+    connection: Connection, workflow: Workflow, name: str, data: dict[str, Any], *, owner_id: UUID | None
+) -> list[NewRun]:
+    """Write an event of the engine's own, and the run of this one workflow that it starts."""
+    event = NewEvent(new_id(), name, data, json.dumps(data), owner_id)
+    connection.execute(INSERT_EVENT, vars(event))
+    return insert_runs(connection, [plan(workflow, event)])
 
 
 def insert_runs(connection: Connection, runs: list[NewRun]) -> list[NewRun]:

@@ -1,0 +1,36 @@
+"""When a cron expression is due."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+FIELDS = 5
+
+
+def next_tick(expression: str, after: datetime) -> datetime | None:
+    """Return the first time after `after` at which `expression` is due, in UTC; None when that never comes.
+
+    Five fields, such as `*/15 9-17 * * MON-FRI`, in UTC or in the time zone of a prefix: `TZ=Europe/Berlin 0 9 * * *`.
+    Around a change of the clocks, as Debian's cron: a fixed time that is left out is due right after the gap, one that
+    comes twice is due once.
+
+    Raises:
+        ValueError: it is no such expression; the message says what it should be.
+    """
+    zone_name, _, fields = (
+        expression.removeprefix("TZ=").partition(" ") if expression[:3] == "TZ=" else ("UTC", "", expression)
+    )
+    try:
+        zone = ZoneInfo(zone_name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{zone_name!r} is no time zone; write it like TZ=Europe/Berlin.") from error
+    if len(fields.split()) != FIELDS:
+        raise ValueError(f"{fields!r} must have five fields: minute, hour, day, month, day of the week.")
+    try:
+        found = next(CronSim(fields, after.astimezone(zone)), None)
+    except CronSimError as error:
+        raise ValueError(f"{fields!r} is no cron expression: {error}.") from error
+    return None if found is None else found.astimezone(UTC)
