@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,7 @@ def _start_engine(app: Throughline) -> None:
             lease_seconds=settings.lease_seconds,
             run_threads=settings.run_threads,
             step_threads=settings.step_threads,
+            retention=timedelta(days=settings.retention_days) if settings.retention_days else None,
         )
     engine.start(ports)
 

@@ -90,6 +90,7 @@ class Settings:
     lease_seconds: float = 30.0
     run_threads: int = 16
     step_threads: int = 48
+    retention_days: int = 90  # how long runs that ended are kept; 0: for ever
 
     @property
     def is_production(self) -> bool:
@@ -161,6 +162,7 @@ class Settings:
             lease_seconds=float(env.number("LEASE_SECONDS", 30, 1, 3600)),
             run_threads=env.number("RUN_THREADS", cls.run_threads, 1, 256),
             step_threads=env.number("STEP_THREADS", cls.step_threads, 1, 1024),
+            retention_days=env.number("RETENTION_DAYS", cls.retention_days, 0, 36_500),
         )
         settings.check()
         return settings

@@ -1,6 +1,7 @@
 """The durable workflow engine: workflows whose steps are remembered in PostgreSQL. This is its front door."""
 
-from app.engine.actions import cancel, rerun_from
+from app.engine.actions import cancel, pause, pause_workflow, replay, rerun_from, resume, resume_workflow
+from app.engine.bulk import bulk
 from app.engine.errors import (
     EngineError,
     ExpressionError,
@@ -23,23 +24,32 @@ from app.engine.options import CancelOn, Concurrency, Debounce, On, RateLimit, S
 from app.engine.process import run_upkeep, run_worker
 from app.engine.reads import (
     RunView,
+    ScheduleView,
     StepView,
+    WaitView,
     WorkerView,
+    WorkflowView,
+    get_event,
     get_run,
     last_upkeep,
+    list_events,
     list_runs,
+    list_schedules,
     list_steps,
+    list_waits,
     list_workers,
     list_workflows,
 )
 from app.engine.registry import Workflow, workflow
 from app.engine.runtime import Ports, Verdict
+from app.engine.schedules import pause_schedule, resume_schedule, trigger_schedule
 from app.engine.schema import create_schema, metadata
 from app.engine.sending import send
 from app.engine.start import start
 from app.engine.steps import Step
 from app.engine.store_events import Event
 from app.engine.streams import StreamText, read_stream
+from app.engine.why import Why, why_not_started
 
 __all__ = [
     "CancelOn",
@@ -62,6 +72,7 @@ __all__ = [
     "RetryAfter",
     "RunActive",
     "RunView",
+    "ScheduleView",
     "Singleton",
     "Step",
     "StepError",
@@ -72,24 +83,41 @@ __all__ = [
     "Timeouts",
     "UnknownRun",
     "Verdict",
+    "WaitView",
+    "Why",
     "WorkerView",
     "Workflow",
+    "WorkflowView",
+    "bulk",
     "cancel",
     "create_schema",
+    "get_event",
     "get_run",
     "last_upkeep",
+    "list_events",
     "list_logs",
     "list_runs",
+    "list_schedules",
     "list_steps",
+    "list_waits",
     "list_workers",
     "list_workflows",
     "metadata",
     "metrics_page",
+    "pause",
+    "pause_schedule",
+    "pause_workflow",
     "read_stream",
+    "replay",
     "rerun_from",
+    "resume",
+    "resume_schedule",
+    "resume_workflow",
     "run_upkeep",
     "run_worker",
     "send",
     "start",
+    "trigger_schedule",
+    "why_not_started",
     "workflow",
 ]

@@ -1,29 +1,66 @@
-"""What people do to runs: cancel, and run again from a step. Both happen in the caller's transaction."""
+"""What people do to runs: cancel, pause, resume, run again. All of it happens in the caller's transaction."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from psycopg.rows import class_row
+from sqlalchemy.orm import Session
 
-from app.engine import endings, sending, starting, store_events
+from app.engine import endings, sending, starting, store_admission, store_events
+from app.engine.endings import RunToCancel
 from app.engine.errors import RunActive, UnknownRun
 from app.engine.registry import registry
 from app.engine.runtime import Connection, runtime
 from app.engine.schema import FINAL
 from app.engine.store_events import Event
+from app.engine.store_starting import NewRun
 
+_PAUSE = """
+UPDATE run SET status = CASE status WHEN 'running' THEN status ELSE 'paused' END, held_by = NULL,
+               requested = CASE status WHEN 'running' THEN 'pause' END
+WHERE id = %s AND status <> 'paused' AND requested IS DISTINCT FROM 'cancel' RETURNING flow_a, flow_b
+"""
+# One that has not started yet keeps its time: a throttle or a debounce has set it. Any other finds out by itself.
+_RESUME = """
+UPDATE run SET status = CASE WHEN keeps THEN 'waiting' ELSE 'queued' END, due_at = CASE WHEN keeps THEN due_at END
+FROM (SELECT id AS it, started_at IS NULL AND due_at > engine_now() IS TRUE AS keeps FROM run WHERE id = %s) AS run_now
+WHERE id = it AND status = 'paused'
+"""
+_REVIVE = """
+UPDATE run SET status = 'queued', recoveries = 0, error = NULL, reason = NULL, active = NULL, finished_at = NULL,
+               deadline_at = engine_now() + finish_seconds * interval '1 second'
+WHERE id = %s AND status = 'dead'
+"""
+_PAUSE_WORKFLOW = "INSERT INTO pause (workflow, paused_at) VALUES (%s, engine_now()) ON CONFLICT DO NOTHING"
+_WITHDRAW = "UPDATE run SET requested = NULL WHERE id = %s AND requested = 'pause'"
+# With blobs of its own: retention deletes those of the first run together with it.
 _COPY = """
+WITH kept AS MATERIALIZED (
+  SELECT *, CASE WHEN blob_id IS NOT NULL THEN gen_random_uuid() END AS own_blob FROM step
+  WHERE run_id = %s AND key = ANY(%s)
+), blobs AS (
+  INSERT INTO blob (id, data) SELECT own_blob, data FROM kept JOIN blob ON blob.id = blob_id
+)
 INSERT INTO step (run_id, key, kind, status, position, input, output, blob_id, error, size_bytes, meta,
                   started_at, finished_at)
-SELECT %s, key, kind, status, position, input, output, blob_id, error, size_bytes, meta, started_at,
-       finished_at
-FROM step WHERE run_id = %s AND key = ANY(%s)
+SELECT %s, key, kind, status, position, input, output, own_blob, error, size_bytes, meta, started_at, finished_at
+FROM kept
 """
-_RERUN = "SELECT workflow, status, event_id, subject, parent_run FROM run WHERE id = %s"
-_TRIES = "SELECT FROM step_attempt WHERE run_id = %s AND key = %s LIMIT 1"
+# Of a hook, the new run cleans up after the same run as the first; of an invoked one, nobody waits for the new run.
+_FORK = """
+SELECT workflow, status, event_id, subject, CASE WHEN parent_step IS NULL THEN parent_run END FROM run WHERE id = %s
+"""
+# Whether the run has met a step that it does not remember: it backed off, waited, or killed the worker.
+_IS_MET = """
+SELECT EXISTS (SELECT FROM step_attempt WHERE run_id = %(id)s AND key = %(key)s)
+    OR EXISTS (SELECT FROM wait WHERE run_id = %(id)s AND key = %(key)s)
+    OR EXISTS (SELECT FROM run WHERE parent_run = %(id)s AND parent_step = %(key)s)
+    OR EXISTS (SELECT FROM run WHERE id = %(id)s AND active -> %(key)s::text IS NOT NULL)
+"""
 
 
 def cancel(run_id: UUID, reason: str = "") -> bool:
@@ -33,47 +70,127 @@ def cancel(run_id: UUID, reason: str = "") -> bool:
     and stops at the next step (within a second of the commit when it is between steps). Commit soon: a transaction
     that lies idle for ten seconds after this is ended by the database.
     """
-    session = runtime().ports.session()
-    session.flush()
-    connection = sending.driver(session)
-    run = endings.lock(connection, run_id)
+    session, connection = _begin()
+    run = _lock_run(session, run_id)
     if run is None or run.status in FINAL:
         return False
     ended = endings.cancel(connection, run, reason.replace("\x00", ""))
-    sending.tell_after_commit(session, ended.started, sending.topics(run_id, run.subject, run.owner_id), ended.sent)
+    sending.tell_after_commit(session, ended.started, sent=ended.sent)
     return ended.is_done or run.status == "running"
+
+
+def pause(run_id: UUID) -> bool:
+    """Pause a run in the caller's transaction until somebody resumes it; returns whether that changed anything.
+
+    A run that is not executing is paused at once; one that is keeps the result of its current step, as with `cancel`,
+    which also overrides this. Events that it waits for still count. A run that gathers events (debounce) gathers no
+    more: the next one starts another run. A deadline goes on counting.
+    """
+    session, connection = _begin()
+    run = _lock_run(session, run_id)
+    if run is None or run.status in FINAL:
+        return False
+    flows = connection.execute(_PAUSE, [run_id]).fetchone()
+    if flows is not None and run.status == "queued":
+        store_admission.promote(connection, [key for key in flows if key])  # it may have been its turn
+    return flows is not None
+
+
+def resume(run_id: UUID) -> bool:
+    """Let a paused run go on, or a dead one try anew, in the caller's transaction; returns whether that changed it.
+
+    A run that was asked to pause and has not done so yet is no longer asked. One that a throttle or a debounce had put
+    off when it was paused still starts at its time.
+    """
+    session, connection = _begin()
+    run = _lock_run(session, run_id)
+    if run is None:
+        return False
+    statement = {"paused": _RESUME, "dead": _REVIVE}.get(run.status, _WITHDRAW)
+    return connection.execute(statement, [run_id]).rowcount > 0
+
+
+def pause_workflow(name: str) -> bool:
+    """Pause a workflow in the caller's transaction; returns whether it was not paused before.
+
+    Its events and schedule still make runs (see `pause_schedule`), and none starts. Those that execute go on until they
+    park or end.
+    """
+    return _begin()[1].execute(_PAUSE_WORKFLOW, [name]).rowcount > 0
+
+
+def resume_workflow(name: str) -> bool:
+    """Let the runs of a paused workflow start again, the oldest first; returns whether it was paused.
+
+    In the caller's transaction; upkeep lets them go, a thousand at once.
+    """
+    return _begin()[1].execute("DELETE FROM pause WHERE workflow = %s", [name]).rowcount > 0
+
+
+def replay(run_id: UUID) -> UUID:
+    """Start a new run of the same event from its beginning, whatever became of the first one; returns its id.
+
+    Raises:
+        UnknownRun: no such run of a known workflow, or its event is gone.
+    """
+    session, connection = _begin()
+    plan, _ = _fork(connection, run_id)
+    return _insert(session, connection, plan)
 
 
 def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> UUID:  # noqa: A002
     """Start a new run of the same event that goes on at a step; returns its id.
 
     The memos of the steps before it are copied; so are the results in other branches beside it. `input` replaces the
-    step's arguments (a list, as `StepView.input` shows them). The step may be one that was backing off.
+    step's arguments (a list, as `StepView.input` shows them). The step may be one that was not finished: it backed off,
+    waited, or its worker died of it.
 
     Raises:
         UnknownRun: no such run, or it has no such step.
         RunActive: it has not ended yet.
     """
-    session = runtime().ports.session()
-    session.flush()
-    connection = sending.driver(session)
-    row = connection.execute(_RERUN, [run_id]).fetchone()
-    if row is None or row[0] not in registry.by_name:
-        raise UnknownRun(f"There is no run {run_id} of a known workflow.")
-    name, status, event_id, subject, parent_run = row
+    session, connection = _begin()
+    plan, status = _fork(connection, run_id)
     if status not in FINAL:
         raise RunActive(f"Run {run_id} is {status}; cancel it before running it again.")
     copied = _keys_before(connection, run_id, step_key)
+    edited = None if input is None else json.dumps({"step": step_key, "input": list(input)})
+    new_id = _insert(session, connection, replace(plan, edited=edited))
+    connection.execute(_COPY, [run_id, copied, new_id])
+    return new_id
+
+
+def _begin() -> tuple[Session, Connection]:
+    """Return the caller's session and its connection, with everything written that was said so far."""
+    session = runtime().ports.session()
+    session.flush()
+    return session, sending.driver(session)
+
+
+def _lock_run(session: Session, run_id: UUID) -> RunToCancel | None:
+    run = endings.lock(sending.driver(session), [run_id]).get(run_id)
+    if run is not None:
+        sending.tell_after_commit(session, [], sending.topics(run_id, run.subject, run.owner_id))
+    return run
+
+
+def _fork(connection: Connection, run_id: UUID) -> tuple[NewRun, str]:
+    """Return a new run of the same event, and the status of the first one."""
+    row = connection.execute(_FORK, [run_id]).fetchone()
+    if row is None or row[0] not in registry.by_name:
+        raise UnknownRun(f"There is no run {run_id} of a known workflow.")
+    name, status, event_id, subject, parent_run = row
     with connection.cursor(row_factory=class_row(Event)) as cursor:
         event = cursor.execute(store_events.LOAD_EVENT, [event_id]).fetchone()
     if event is None:
         raise UnknownRun(f"The event of run {run_id} is gone.")
-    edited = None if input is None else json.dumps({"step": step_key, "input": list(input)})
-    kept = {"forked_from": run_id, "parent_run": parent_run, "subject": subject, "edited": edited}
+    kept = {"forked_from": run_id, "parent_run": parent_run, "subject": subject}
     plan = starting.plan(registry.by_name[name], event, **kept)
-    written = starting.insert_runs(connection, [plan])
-    connection.execute(_COPY, [plan.id, run_id, copied])
-    sending.tell_after_commit(session, written)
+    return plan, status
+
+
+def _insert(session: Session, connection: Connection, plan: NewRun) -> UUID:
+    sending.tell_after_commit(session, starting.insert_runs(connection, [plan]))
     return plan.id
 
 
@@ -87,9 +204,9 @@ def _keys_before(connection: Connection, run_id: UUID, step_key: str) -> list[st
     if step_key in positions:
         until = positions[step_key]
         return [key for key, position, status in rows if _is_kept(position, until, is_complete=status == "completed")]
-    if connection.execute(_TRIES, [run_id, step_key]).fetchone() is None:
-        raise UnknownRun(f"Run {run_id} has no step {step_key!r}.")
-    return [key for key, _, status in rows if status == "completed"]  # it was backing off: nothing comes after it
+    if connection.execute(_IS_MET, {"id": run_id, "key": step_key}).fetchone() != (True,):
+        raise UnknownRun(f"Run {run_id} has no step {step_key!r}; list_steps shows those it has.")
+    return [key for key, _, status in rows if status == "completed"]  # nothing comes after a step that did not end
 
 
 def _is_kept(position: list[int], until: list[int], *, is_complete: bool) -> bool:

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import psycopg
 
 from app.engine import codec, current, endings, hooks, memory, sending, store, store_admission
 from app.engine.endings import Ended, Ending
-from app.engine.errors import Cancelled, GiveBack, Interrupt, LostLease, Park, StepError
+from app.engine.errors import Cancelled, GiveBack, Interrupt, LostLease, Park, Paused, StepError
 from app.engine.execution import Context, Execution, backoff, load
 from app.engine.registry import registry
 from app.engine.runtime import DATABASE_IS_AWAY, Verdict, logger, runtime
@@ -27,9 +28,10 @@ Watch = Callable[[Execution], None]
 
 @dataclass(frozen=True)
 class _Leaving:
-    """The body has been left, to go on at `due_at` (None: at once, elsewhere)."""
+    """The body has been left: to go on at `due_at`, at once elsewhere (queued), or once it is resumed (paused)."""
 
-    due_at: datetime | None
+    status: str
+    due_at: datetime | None = None
     failed: bool = False
 
 
@@ -71,7 +73,7 @@ def advance(run: Claimed, claimed_at: float, *, watch: Watch | None = None) -> s
     """Advance a claimed run until it parks or ends.
 
     Returns:
-        completed, failed, cancelled, waiting or queued; or `lost` when it is another worker's by now, or the
+        completed, failed, cancelled, waiting, paused or queued; or `lost` when it is another worker's by now, or the
         database is away (its lease then expires, and it is rescued).
     """
     state = runtime()
@@ -96,7 +98,7 @@ def advance(run: Claimed, claimed_at: float, *, watch: Watch | None = None) -> s
 def give_back(run: Claimed) -> None:
     """Put a claimed run back into the queue, as far as it is still this worker's."""
     with runtime().pool.connection() as connection, connection.transaction():
-        is_done = store.requeue(connection, run)
+        is_done = store.leave(connection, run, "queued")
         promoted = store_admission.promote(connection, run.flows) if is_done else []
     _announce(run, promoted)
 
@@ -123,9 +125,11 @@ def _execute(execution: Execution) -> Ending | _Leaving:
             raise step.interrupt  # noqa: TRY301  (the body swallowed it)
         return Ending("completed", output=codec.dump_result(output, "The workflow's result"))
     except Park as park:
-        return _Leaving(park.due_at)
+        return _Leaving("waiting", park.due_at)
     except GiveBack:
-        return _Leaving(None)
+        return _Leaving("queued")
+    except Paused:
+        return _Leaving("paused")
     except Cancelled:
         return Ending("cancelled", reason=None)
     except Interrupt:
@@ -143,28 +147,28 @@ def _judge_body(execution: Execution, error: Exception) -> Ending | _Leaving:
     verdict: Verdict = memory.judge(error)
     due_at = memory.defer_body(execution, error, verdict)
     if due_at is not None:
-        return _Leaving(due_at)
+        return _Leaving("waiting", due_at)
     logger.warning("run.body_failed", run_id=str(execution.run.id), error=type(error).__name__, exc_info=error)
     if verdict.retriable and execution.run.attempt < execution.workflow.retries:
         pause = max(backoff(execution.workflow, execution.run.attempt + 1), verdict.after_seconds or 0.0)
-        return _Leaving(execution.now() + timedelta(seconds=pause), failed=True)
+        return _Leaving("waiting", execution.now() + timedelta(seconds=pause), failed=True)
     return Ending("failed", error=codec.error_of(error, verdict.code, verdict.message))
 
 
 def _leave(execution: Execution, leaving: _Leaving) -> str:
     run = execution.run
-    told = {"progress": execution.progress.last(), "meta": execution.meta.last(is_whole=leaving.due_at is not None)}
+    told: dict[str, Any] = {
+        "progress": execution.progress.last(),
+        "meta": execution.meta.last(is_whole=leaving.status == "waiting"),
+    }
     promoted: list[tuple[str, str]] = []
     with runtime().pool.connection() as connection, connection.transaction():
-        if leaving.due_at is None:
-            is_done = store.requeue(connection, run, **told)
-        else:
-            is_done = store.park(connection, run, leaving.due_at, failed=leaving.failed, **told)
+        is_done = store.leave(connection, run, **vars(leaving), **told)
         if is_done:
             promoted = store_admission.promote(connection, run.flows)
     if is_done:
         _announce(run, promoted)
-        return "queued" if leaving.due_at is None else "waiting"
+        return leaving.status
     run.attempt += int(leaving.failed)
     return _go_round_again(run)
 

@@ -88,8 +88,8 @@ class Beat:
             epoch, status, requested = found.get(run_id, (0, "", None))
             if epoch != execution.run.epoch or status != "running":
                 execution.lease.is_lost = True  # also when it has just parked or ended, where it no longer matters
-            elif requested is not None:
-                execution.lease.is_cancel_requested = True
+            else:
+                execution.lease.requested = requested  # None as well: a request to pause may be withdrawn
 
     def show(self) -> None:
         """Write progress, meta, streams, logs and long-running steps where they have changed."""

@@ -62,6 +62,7 @@ def _alone(workflow: Workflow) -> Iterator[tuple[bool, str]]:
     yield all(seconds(duration) > 0 for duration in _durations(workflow)), "a duration must be longer than nothing."
     yield len(workflow.concurrency) <= MAX_LIMITS, "at most two concurrency limits are allowed."
     limits = [limit for limit in (*workflow.concurrency, workflow.throttle, workflow.rate_limit) if limit]
+    yield workflow.jitter >= 0, "jitter must be seconds, at least 0."
     is_due = workflow.cron is None or next_tick(workflow.cron, datetime.now(UTC)) is not None
     yield is_due, f"{workflow.cron!r} is never due."
     yield all(limit.limit >= 1 for limit in limits), "a limit must be at least 1."

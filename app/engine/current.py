@@ -27,7 +27,7 @@ class Lease:
     seconds: float
     renewed_at: float  # time.monotonic() before the statement that renewed it
     is_lost: bool = False
-    is_cancel_requested: bool = False
+    requested: str | None = None  # cancel | pause
 
     @property
     def is_over(self) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from uuid import UUID
 
-from app.engine import starting, store, store_admission
+from psycopg.rows import class_row
+
+from app.engine import runtime, starting, store, store_admission
 from app.engine.registry import registry
-from app.engine.runtime import FROZEN_SECONDS, Connection
+from app.engine.runtime import Connection
 from app.engine.store_events import NewEvent
 from app.engine.store_starting import NewRun
 from app.lib.ids import new_id
@@ -39,7 +42,9 @@ class RunToCancel:
     epoch: int
     subject: str | None
     owner_id: UUID | None
-    COLUMNS: ClassVar[str] = "id, status, epoch, subject, owner_id"
+    flow_a: str | None
+    flow_b: str | None
+    COLUMNS: ClassVar[str] = "id, status, epoch, subject, owner_id, flow_a, flow_b"
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,18 @@ class Ended:
     sent: list[UUID] = field(default_factory=list)
 
 
-FLOWS = "SELECT flow_a, flow_b FROM run WHERE id = %s"
-LOCK = f"SELECT {RunToCancel.COLUMNS} FROM run WHERE id = %s FOR UPDATE"  # noqa: S608  (constant text)
-REQUEST_CANCEL = "UPDATE run SET requested = 'cancel', reason = %s WHERE id = %s AND status = 'running'"
+FLOWS = "SELECT DISTINCT key FROM run, unnest(ARRAY[flow_a, flow_b]) AS key WHERE id = ANY(%s) AND key IS NOT NULL"
+LOCK = f"SELECT {RunToCancel.COLUMNS} FROM run WHERE id = ANY(%s) ORDER BY id FOR UPDATE"  # noqa: S608  (constant text)
 RUN_FOR_ENDING = """
 SELECT id, workflow, owner_id, subject, event_id, event_name, epoch, flow_a, flow_b, idempotency_key, reason,
-  parent_run, parent_step
+  error, parent_run, parent_step
 FROM run WHERE id = %s
+"""
+
+# Its owner acts on it at the next step boundary. Once only: a deadline that passes then adds nothing.
+REQUEST_CANCEL = """
+UPDATE run SET requested = 'cancel', reason = %s, error = coalesce(%s::json, error), deadline_at = NULL
+WHERE id = %s AND status = 'running'
 """
 
 
@@ -76,7 +86,8 @@ class EndingRun:
     flow_a: str | None
     flow_b: str | None
     idempotency_key: str | None
-    reason: str | None  # of a cancellation that was requested
+    reason: str | None  # of a cancellation that was requested, as the error
+    error: dict[str, Any] | None
     parent_run: UUID | None
     parent_step: str | None  # of an invoked run
 
@@ -106,26 +117,26 @@ def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> 
     return Ended(True, started, woken + store_admission.promote(connection, flows), sent)
 
 
-def lock(connection: Connection, run_id: UUID) -> RunToCancel | None:
-    """Lock a run in the caller's transaction, its flow keys before it: the other order deadlocks with its worker."""
-    row = connection.execute(FLOWS, [run_id]).fetchone()
-    keys = sorted(key for key in row or () if key)
+def lock(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, RunToCancel]:
+    """Lock runs in the caller's transaction, their flow keys first: the other order deadlocks with their workers."""
+    keys = sorted(row[0] for row in connection.execute(FLOWS, [list(ids)]).fetchall())
     if keys:
         # The lock stops all claims of these keys: if this process freezes now, PostgreSQL ends the transaction.
-        connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * FROZEN_SECONDS)}")
+        connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * runtime.FROZEN_SECONDS)}")
         store.lock_flows(connection, keys)
-    found = connection.execute(LOCK, [run_id]).fetchone()
-    return None if found is None else RunToCancel(*found)
+    with connection.cursor(row_factory=class_row(RunToCancel)) as cursor:
+        return {run.id: run for run in cursor.execute(LOCK, [list(ids)]).fetchall()}
 
 
-def cancel(connection: Connection, run: RunToCancel, reason: str) -> Ended:
+def cancel(connection: Connection, run: RunToCancel, reason: str, error: dict[str, Any] | None = None) -> Ended:
     """Cancel a run in the caller's transaction, which has locked its flow keys and then the run.
 
     At once when it is not executing; else `is_done` is false, and its owner does so at the next step boundary.
     """
     if run.status != "running":
-        return finish(connection, run.id, run.epoch, Ending("cancelled", reason=reason, from_statuses=NOT_RUNNING))
-    connection.execute(REQUEST_CANCEL, [reason, run.id])
+        ending = Ending("cancelled", reason=reason, error=error, from_statuses=NOT_RUNNING)
+        return finish(connection, run.id, run.epoch, ending)
+    connection.execute(REQUEST_CANCEL, [reason, None if error is None else json.dumps(error), run.id])
     return Ended(is_done=False)
 
 
@@ -150,7 +161,7 @@ def _lifecycle_event(run: EndingRun, ending: Ending) -> NewEvent:
         "workflow": run.workflow,
         "subject": run.subject,
         "event": {"id": str(run.event_id), "name": run.event_name},
-        "error": ending.error,
+        "error": ending.error or run.error,
         "reason": ending.reason or run.reason,
     }
     return NewEvent(new_id(), f"run/{ending.status}", data, json.dumps(data), run.owner_id)

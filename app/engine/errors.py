@@ -111,5 +111,9 @@ class Cancelled(Interrupt):
     """Somebody asked for the run to be cancelled."""
 
 
+class Paused(Interrupt):
+    """Somebody asked for the run to be paused."""
+
+
 class GiveBack(Interrupt):
     """This worker is shutting down: the run goes back to the queue."""

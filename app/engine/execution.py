@@ -14,7 +14,7 @@ from uuid import UUID
 
 from app.engine import current, logs, sending, store, streams
 from app.engine.current import Lease
-from app.engine.errors import Cancelled, EngineError, GiveBack, LostLease
+from app.engine.errors import Cancelled, EngineError, GiveBack, LostLease, Paused
 from app.engine.meta import Meta
 from app.engine.progress import Progress
 from app.engine.registry import Workflow, digest
@@ -87,14 +87,14 @@ class Execution(Owned):
 
         Raises:
             LostLease: another worker may own the run.
-            Cancelled: somebody asked for it.
+            Cancelled, Paused: somebody asked for it.
             GiveBack: this process is shutting down.
         """
         if self.lease.is_over:
             self.lease.is_lost = True
             raise LostLease(self.run.id)
-        if self.lease.is_cancel_requested:
-            raise Cancelled(self.run.id)
+        if self.lease.requested is not None:
+            raise (Cancelled if self.lease.requested == "cancel" else Paused)(self.run.id)
         if runtime().is_draining:
             raise GiveBack(self.run.id)
 
@@ -131,7 +131,7 @@ class Context:
     @property
     def is_cancelled(self) -> bool:
         """Tell whether somebody asked for the run to be cancelled; a long step may stop early."""
-        return self.execution.lease.is_cancel_requested
+        return self.execution.lease.requested == "cancel"
 
     @property
     def meta(self) -> Meta:
@@ -210,4 +210,4 @@ def load(run: Claimed, workflow: Workflow, *, claimed_at: float, progress: Progr
 def lease_of(run: Claimed, claimed_at: float) -> Lease:
     """Return the lease with which `run` was claimed; `claimed_at` as in `load`."""
     seconds = runtime().ports.lease_seconds
-    return Lease(run.id, run.epoch, seconds, claimed_at, is_cancel_requested=run.requested is not None)
+    return Lease(run.id, run.epoch, seconds, claimed_at, requested=run.requested)

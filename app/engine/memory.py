@@ -202,8 +202,8 @@ def _keep(draft: _Draft, memo: NewMemo, value: Any, stored: Stored) -> Any:
         logger.warning("run.many_steps", run_id=memo.run_id, steps=MANY_STEPS)
     with execution.lock:
         execution.size_bytes += memo.size_bytes
-    if stored.is_cancel_requested:
-        execution.lease.is_cancel_requested = True
+    if stored.requested is not None:
+        execution.lease.requested = stored.requested
     runtime().announce(execution.step_topics)
     return value
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,10 +11,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from app.engine.registry import Workflow, registry
+from app.engine.registry import registry
 from app.engine.runtime import runtime
-from app.engine.schema import FINAL, blob, event, run, step, step_attempt, worker
+from app.engine.schema import FINAL, blob, event, pause, run, schedule, step, step_attempt, wait, worker
 from app.engine.store import BODY
+from app.engine.store_events import Event
 
 MAX_PAGE = 500
 
@@ -84,8 +87,46 @@ class WorkerView:
     seen_at: datetime
     upkeep_at: datetime | None
     is_alive: bool
+    workflows: list[str] | None  # which it can advance
 
 
+@dataclass(frozen=True)
+class WaitView:
+    """An event that a run waits for (kind `event`) or is cancelled by (`cancel`), and what came of it."""
+
+    key: str
+    event_name: str
+    kind: str
+    status: str
+    since: datetime
+    due_at: datetime | None
+    event_id: UUID | None
+
+
+@dataclass(frozen=True)
+class ScheduleView:
+    """The cron expression of a workflow, and when it is due."""
+
+    workflow: str
+    cron: str
+    next_at: datetime
+    last_at: datetime | None
+    paused_at: datetime | None
+
+
+@dataclass(frozen=True)
+class WorkflowView:
+    """A workflow of this process."""
+
+    name: str
+    on: tuple[str, ...]
+    cron: str | None
+    version: int
+    is_hook: bool
+    is_paused: bool
+
+
+_EVENT = sa.select(*(event.c[name] for name in Event.__dataclass_fields__))
 _RUN = [run.c[name] for name in RunView.__dataclass_fields__ if name != "input"]
 
 
@@ -101,18 +142,61 @@ def list_runs(
     workflow: str | None = None,
     status: str | None = None,
     subject: str | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
     before: UUID | None = None,
     limit: int = 50,
 ) -> list[RunView]:
     """Return runs, newest first; `before` is the id of the last one of the page before."""
-    query = sa.select(*_RUN, event.c.data.label("input"))
-    wanted = {"owner_id": owner_id, "workflow": workflow, "status": status, "subject": subject}
-    for column, value in wanted.items():
-        if value is not None:
-            query = query.where(run.c[column] == value)
+    wanted: dict[str, Any] = {"owner_id": owner_id, "workflow": workflow, "status": status, "subject": subject}
+    wanted |= {"created_after": created_after, "created_before": created_before}
+    query = matching(sa.select(*_RUN, event.c.data.label("input")), wanted)
     if before is not None:
         query = query.where(run.c.id < before)
     return _runs(query.order_by(run.c.id.desc()).limit(min(limit, MAX_PAGE)))
+
+
+FILTERS = {name: (run.c[name], operator.eq) for name in ("owner_id", "workflow", "status", "subject")} | {
+    "created_after": (run.c.created_at, operator.ge),
+    "created_before": (run.c.created_at, operator.le),
+}
+
+
+def matching(query: sa.Select[Any], wanted: Mapping[str, Any]) -> sa.Select[Any]:
+    """Return `query` for the runs that have what `wanted` says (values or their text); None wants nothing."""
+    for name, value in wanted.items():
+        column, compare = FILTERS[name]
+        query = query if value is None else query.where(compare(column, sa.cast(value, column.type)))
+    return query
+
+
+def get_event(event_id: UUID) -> Event | None:
+    """Return the event, or None."""
+    return next(iter(_events(_EVENT.where(event.c.id == event_id))), None)
+
+
+def list_events(
+    *, owner_id: UUID | None = None, name: str | None = None, before: UUID | None = None, limit: int = 50
+) -> list[Event]:
+    """Return events, newest first, of one owner or of one name if given; pages as `list_runs`."""
+    query = _EVENT if before is None else _EVENT.where(event.c.id < before)
+    for column, value in ((event.c.owner_id, owner_id), (event.c.name, name)):
+        query = query if value is None else query.where(column == value)
+    return _events(query.order_by(event.c.id.desc()).limit(min(limit, MAX_PAGE)))
+
+
+def list_waits(run_id: UUID) -> list[WaitView]:
+    """Return what a run waits for, has waited for, and would be cancelled by."""
+    columns = [wait.c[name] for name in WaitView.__dataclass_fields__ if name != "event_name"]
+    named = sa.func.regexp_replace(wait.c.topic, "^[^:]*:", "").label("event_name")  # without the owner
+    query = sa.select(*columns, named).where(wait.c.run_id == run_id).order_by(wait.c.created_at, wait.c.topic)
+    return [WaitView(**row) for row in runtime().ports.session.execute(query).mappings()]
+
+
+def list_schedules() -> list[ScheduleView]:
+    """Return the schedules of all workflows that have had one; a tick comes only while a process knows the workflow."""
+    rows = runtime().ports.session.execute(sa.select(schedule).order_by(schedule.c.workflow)).mappings()
+    return [ScheduleView(**row) for row in rows]
 
 
 def list_steps(run_id: UUID) -> list[StepView]:
@@ -151,20 +235,25 @@ def _view(row: sa.RowMapping, attempts: list[dict[str, Any]]) -> StepView:
 
 
 def _unfinished(run_id: UUID, tries: dict[str, list[dict[str, Any]]]) -> list[StepView]:
-    active = runtime().ports.session.scalar(sa.select(run.c.active).where(run.c.id == run_id)) or {}
+    row = runtime().ports.session.execute(sa.select(run.c.active, run.c.status).where(run.c.id == run_id)).first()
+    active, run_status = (row[0] or {}, row[1]) if row else ({}, "")
     views = []
     for key in dict.fromkeys([*tries, *active]):
         started_at = datetime.fromisoformat(active[key]) if key in active else tries[key][0]["started_at"]
-        status = "running" if key in active else "backing-off"
+        status = "backing-off" if key not in active else "failed" if run_status == "dead" else "running"
         attempts = tries.get(key, [])
         error = attempts[-1]["error"] if attempts else None
         views.append(StepView(key, "run", status, None, None, error, attempts, started_at, None))
     return views
 
 
-def list_workflows() -> list[Workflow]:
-    """Return the workflows of this process, hooks included."""
-    return sorted(registry.by_name.values(), key=lambda workflow: workflow.name)
+def list_workflows() -> list[WorkflowView]:
+    """Return the workflows of this process by name, hooks included."""
+    paused = set(runtime().ports.session.scalars(sa.select(pause.c.workflow)))
+    return [
+        WorkflowView(name, tuple(on.event for on in found.on), found.cron, found.version, found.is_hook, name in paused)
+        for name, found in sorted(registry.by_name.items())
+    ]
 
 
 def list_workers() -> list[WorkerView]:
@@ -179,6 +268,10 @@ def last_upkeep() -> datetime | None:
     """Return when a pass of upkeep was last finished anywhere."""
     found: datetime | None = runtime().ports.session.scalar(sa.select(sa.func.max(worker.c.upkeep_at)))
     return found
+
+
+def _events(query: sa.Select[Any]) -> list[Event]:
+    return [Event(**row) for row in runtime().ports.session.execute(query).mappings()]
 
 
 def _runs(query: sa.Select[Any]) -> list[RunView]:

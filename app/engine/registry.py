@@ -30,6 +30,7 @@ class Workflow:
     function: Callable[..., Any]
     on: tuple[On, ...] = ()
     cron: str | None = None
+    jitter: float = 0.0  # seconds
     retries: int = RETRIES
     backoff: Sequence[float] = BACKOFF
     concurrency: Sequence[Concurrency] = ()
@@ -148,6 +149,7 @@ def workflow(
     *,
     on: str | On | Sequence[str | On] = (),
     cron: str | None = None,
+    jitter: float = 0.0,
     retries: int = RETRIES,
     backoff: Sequence[float] = BACKOFF,
     concurrency: Sequence[Concurrency] = (),
@@ -171,7 +173,9 @@ def workflow(
     Args:
         name: stable kebab-case name; runs remember it.
         on: the event or events that start a run; `video/*` matches every name below `video/`, `*` all, never `run/`.
-        cron: five fields, before them `TZ=Europe/Berlin ` if wanted.
+        cron: when to start a run by itself: five fields, in UTC or in the zone that stands before them, as in
+            `TZ=Europe/Berlin 0 9 * * *`.
+        jitter: seconds by which each of those starts is put off at most; less than lies between two of them.
         retries: how often a failing step is tried again (0 to 20); a step may say otherwise.
         backoff: seconds between tries, plus or minus a fifth; the last one repeats.
         concurrency: at most two limits on runs executing at once.

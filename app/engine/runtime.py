@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -59,6 +60,7 @@ class Ports:
     lease_seconds: float = 30.0
     run_threads: int = 16
     step_threads: int = 48
+    retention: timedelta | None = timedelta(days=90)  # how long what has ended is kept; None: for ever
 
 
 CONNECTIONS = 2  # of the engine's own, in any process: a web process needs next to none

@@ -12,6 +12,7 @@ have no options at all.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -83,6 +84,15 @@ def plan(workflow: Workflow, event: NewEvent | Event, **more: Any) -> NewRun:
     )
 
 
+def start_one(
+    connection: Connection, workflow: Workflow, name: str, data: dict[str, Any], *, owner_id: UUID | None
+) -> list[NewRun]:
+    """Write an event of the engine's own, and the run of this one workflow that it starts."""
+    event = NewEvent(new_id(), name, data, json.dumps(data), owner_id)
+    connection.execute(store_events.INSERT_EVENT, vars(event))
+    return insert_runs(connection, [plan(workflow, event)])
+
+
 def insert_runs(connection: Connection, runs: list[NewRun]) -> list[NewRun]:
     """Decide about `runs` and write them; returns those written, and those that started as one of them ended another.
 
@@ -128,7 +138,7 @@ def _decide(connection: Connection, run: NewRun) -> list[NewRun]:
             return [_skip(connection, run, f"Skipped by the rate limit of {limit.limit} per {limit.period}: {free}")]
     for row in rows:
         reason = f"Cancelled by the singleton: run {run.id} took its place."
-        started += endings.cancel(connection, endings.RunToCancel(*row[:5]), reason).started
+        started += endings.cancel(connection, endings.RunToCancel(*row), reason).started
     if run.throttle_key and workflow.throttle:
         start, is_now = store_starting.arrive(connection, run.throttle_key, workflow.throttle)
         run = run if is_now else replace(run, status="waiting", due_at=start, reason="throttled")

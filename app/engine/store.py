@@ -34,10 +34,14 @@ UPDATE run SET status = 'running', epoch = epoch + 1, lease_until = engine_now()
                                   ELSE deadline_at END
 """
 
+# One more thing that each claim asks for: the runs of a paused workflow are queued, and stay so.
+IS_NOT_PAUSED = "workflow NOT IN (SELECT workflow FROM pause)"
+
 CLAIM = f"""
 {_TAKE} WHERE id IN (
   SELECT id FROM run
   WHERE status = 'queued' AND held_by IS NULL AND flow_a IS NULL AND workflow = ANY(%(workflows)s)
+    AND {IS_NOT_PAUSED}
   ORDER BY sort_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING {_RUN_COLUMNS}
 """  # noqa: S608  (constant text)
@@ -46,7 +50,7 @@ CLAIM_THESE = f"""
 {_TAKE} WHERE id IN (
   SELECT id FROM run
   WHERE id = ANY(%(ids)s) AND status = 'queued' AND held_by IS NULL AND (flow_a IS NULL OR %(admitted)s)
-    AND workflow = ANY(%(workflows)s)
+    AND workflow = ANY(%(workflows)s) AND {IS_NOT_PAUSED}
   ORDER BY id FOR UPDATE SKIP LOCKED)
 RETURNING {_RUN_COLUMNS}
 """  # noqa: S608  (constant text)
@@ -90,19 +94,18 @@ ON CONFLICT DO NOTHING RETURNING retry_at
 
 LOCK_FLOWS = "SELECT key FROM flow WHERE key = ANY(%s) ORDER BY key FOR UPDATE"
 
-PARK = """
-UPDATE run SET status = 'waiting', due_at = %(due_at)s, lease_until = NULL, worker = NULL, active = NULL,
-               attempt = attempt + %(failed)s, progress = coalesce(%(progress)s::json, progress),
-               meta = coalesce(%(meta)s::json, meta)
-WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = 'running' AND wake_seq = %(wake_seq)s AND requested IS NULL
-RETURNING id
-"""
-
-REQUEUE = """
-UPDATE run SET status = 'queued', lease_until = NULL, worker = NULL, active = NULL,
+_LEAVE = """
+UPDATE run SET status = %(status)s, lease_until = NULL, worker = NULL, active = NULL,
+               due_at = %(due_at)s, attempt = attempt + %(failed)s::boolean::int,
+               requested = CASE %(status)s WHEN 'paused' THEN NULL ELSE requested END,
                progress = coalesce(%(progress)s::json, progress), meta = coalesce(%(meta)s::json, meta)
-WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = 'running' RETURNING id
+WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = 'running'
 """
+LEAVE = {
+    "waiting": f"{_LEAVE} AND wake_seq = %(wake_seq)s AND requested IS NULL RETURNING id",
+    "queued": f"{_LEAVE} RETURNING id",
+    "paused": f"{_LEAVE} AND requested = 'pause' RETURNING id",
+}
 
 # Moves wake_seq also of a running run, so that one about to park goes round again instead.
 WAKE = """
@@ -114,12 +117,13 @@ RETURNING workflow, id, status
 """
 
 FINISH = """
-UPDATE run SET status = %(status)s, output = %(output)s::json, error = %(error)s::json,
-               reason = coalesce(%(reason)s, reason), lease_until = NULL, worker = NULL, active = NULL, due_at = NULL,
+UPDATE run SET status = %(status)s, output = %(output)s::json, error = coalesce(%(error)s::json, error),
+               reason = coalesce(%(reason)s, reason), lease_until = NULL, worker = NULL, due_at = NULL,
+               active = CASE %(status)s WHEN 'dead' THEN active END,  -- what killed its workers
                held_by = NULL, requested = NULL, finished_at = engine_now(),
                progress = coalesce(%(progress)s::json, progress), meta = coalesce(%(meta)s::json, meta)
 WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = ANY(%(from_statuses)s)
-  AND (requested IS NULL OR %(status)s <> 'completed')
+  AND (requested IS DISTINCT FROM 'cancel' OR %(status)s <> 'completed')
 RETURNING id
 """
 
@@ -223,7 +227,7 @@ class Stored(NamedTuple):
 
     is_mine: bool
     is_new: bool
-    is_cancel_requested: bool = False
+    requested: str | None = None  # of the run: cancel | pause
 
 
 def claim(connection: Connection, *, worker: str, lease: float, workflows: list[str], limit: int) -> list[Claimed]:
@@ -273,11 +277,12 @@ def load(connection: Connection, run: Claimed) -> Loaded:
 def checkpoint(connection: Connection, memo: NewMemo) -> Stored:
     """Remember a step in the caller's transaction, as its last statement, only while the run is this worker's."""
     if isinstance(connection, DirectConnection):
-        row: Sequence[object] | None = connection.first(CHECKPOINT, memo)
+        row: Sequence[Any] | None = connection.first(CHECKPOINT, memo)
     else:  # a session's: psycopg may have its transaction yet to begin
         row = psycopg.RawCursor(connection).execute(CHECKPOINT, memo).fetchone()
     if row is not None:
-        return Stored(is_mine=True, is_new=True, is_cancel_requested=row[0] is not None)
+        requested = row[0].decode() if isinstance(row[0], bytes) else row[0]
+        return Stored(is_mine=True, is_new=True, requested=requested)
     found = connection.execute(WHOSE, {"run_id": memo.run_id, "key": memo.key}).fetchone()
     is_mine = found is not None and found[0] == memo.epoch and found[1] == "running" and found[2]
     return Stored(is_mine=is_mine, is_new=False)
@@ -309,15 +314,17 @@ def record_attempt(
     return (row is not None, None if row is None else row[0])
 
 
-def park(connection: Connection, run: Claimed, due_at: datetime, *, failed: bool, **told: str | None) -> bool:
-    """Put the run to sleep until `due_at`, unless something woke it meanwhile (wake_seq has moved) or cancels it."""
-    values = {"due_at": due_at, "failed": int(failed), "wake_seq": run.wake_seq}
-    return _leave(connection, PARK, run, {**values, **told})
+def leave(connection: Connection, run: Claimed, status: str, **how: Any) -> bool:
+    """Leave the status running, under the locks of the run's flow keys; the caller promotes in the transaction.
 
-
-def requeue(connection: Connection, run: Claimed, **told: str | None) -> bool:
-    """Give the lease back: the next free worker goes on."""
-    return _leave(connection, REQUEUE, run, told)
+    To be waiting until `due_at` (`failed`: for its body's next try), unless something woke the run meanwhile (wake_seq
+    has moved) or cancels it; to be queued (the next free worker goes on); or to be paused, if somebody still asks for
+    that.
+    """
+    lock_flows(connection, run.flows)
+    values = {"status": status, "due_at": None, "failed": False, "progress": None, "meta": None, **how}
+    fence = {"run_id": run.id, "epoch": run.epoch, "wake_seq": run.wake_seq}
+    return connection.execute(LEAVE[status], {**values, **fence}).fetchone() is not None
 
 
 def lock_flows(connection: Connection, keys: Sequence[str], how: str = "") -> None:
@@ -325,14 +332,6 @@ def lock_flows(connection: Connection, keys: Sequence[str], how: str = "") -> No
     if keys and len(connection.execute(LOCK_FLOWS + how, [list(keys)]).fetchall()) < len(keys):
         connection.execute(INSERT_FLOW, [list(keys)])
         connection.execute(LOCK_FLOWS + how, [list(keys)])
-
-
-def _leave(connection: Connection, statement: str, run: Claimed, values: dict[str, Any]) -> bool:
-    """Leave the status running under the locks of the run's flow keys; the caller promotes in the transaction."""
-    if run.flows:
-        connection.execute(LOCK_FLOWS, [run.flows])
-    known = {"run_id": run.id, "epoch": run.epoch, "progress": None, "meta": None}
-    return connection.execute(statement, {**known, **values}).fetchone() is not None
 
 
 def look_again(connection: Connection, run: Claimed) -> bool:

@@ -3,14 +3,17 @@
 A slot is one run that holds an unexpired lease. Admission locks the flow rows in key order and counts in a
 second statement: one statement would count on the snapshot from before it waited for the lock, and admit two
 of one. A run that does not fit is held by the full key and leaves the claim index; whoever frees a slot
-promotes the key's oldest held run in the same transaction.
+promotes the key's oldest held run in the same transaction. The runs of a paused workflow are held in the same way, by
+the key `<workflow>!paused`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
+import psycopg
 from psycopg.rows import class_row
 
 from app.engine import store
@@ -18,11 +21,12 @@ from app.engine.registry import registry
 from app.engine.runtime import Connection
 from app.engine.store import Claimed
 
-CANDIDATES = """
+CANDIDATES = f"""
 SELECT id, flow_a, flow_b FROM run
 WHERE status = 'queued' AND held_by IS NULL AND flow_a IS NOT NULL AND workflow = ANY(%(workflows)s)
+  AND {store.IS_NOT_PAUSED}
 ORDER BY sort_at, id LIMIT %(limit)s
-"""
+"""  # noqa: S608  (constant text)
 
 CANDIDATES_THESE = """
 SELECT id, flow_a, flow_b FROM run
@@ -30,7 +34,7 @@ WHERE id = ANY(%(ids)s) AND status = 'queued' AND held_by IS NULL AND flow_a IS 
 """
 
 COUNT = """
-SELECT key,
+SELECT key, key IN (SELECT workflow || '!paused' FROM pause),
   (SELECT count(*) FROM run WHERE flow_a = key AND status = 'running' AND lease_until > at)
   + (SELECT count(*) FROM run WHERE flow_b = key AND status = 'running' AND lease_until > at)
 FROM unnest(%s::text[]) AS key, engine_now() AS at
@@ -62,6 +66,21 @@ RETURNING workflow, id
 """
 
 
+PAUSED = "!paused"  # ends the key that holds the runs of a paused workflow
+BATCH = 1000  # of them at once
+
+# A claim holds a key for milliseconds: whoever has it for longer has frozen, and must not stop claims of other keys.
+PATIENCE = "SET LOCAL lock_timeout = '250ms'"
+
+# Of one kind, with a limit or without: an index for each.
+HOLD_PAUSED = """
+UPDATE run SET held_by = workflow || '!paused' WHERE id IN (
+  SELECT id FROM run WHERE status = 'queued' AND held_by IS NULL AND flow_a IS {} NULL
+    AND workflow IN (SELECT workflow FROM pause)
+  ORDER BY sort_at, id LIMIT %s FOR UPDATE SKIP LOCKED)
+"""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A queued run with limits."""
@@ -89,31 +108,48 @@ def candidates_among(connection: Connection, ids: list[UUID]) -> list[Candidate]
 
 
 def admit(connection: Connection, wanted: list[Candidate], *, worker: str, lease: float) -> list[Claimed]:
-    """Claim those of `wanted` that fit their limits, in a transaction of its own; the others stand aside."""
+    """Claim those of `wanted` that fit their limits, in a transaction of its own; the others stand aside.
+
+    So do, until upkeep finds their key free, the runs of a key that a frozen process has locked.
+    """
     keys = sorted({key for candidate in wanted for key in candidate.flows})
-    with connection.transaction():
-        connection.execute(store.LOCK_FLOWS, [keys])
-        free = free_slots(connection, keys)
-        next_up = {key: _oldest(connection, key, free[key]) for key in keys}
-        admitted = []
-        for candidate in wanted:
-            if all(free[key] > 0 and candidate.id in next_up[key] for key in candidate.flows):
-                admitted.append(candidate.id)
-                for key in candidate.flows:
-                    free[key] -= 1
-        claimed = store.claim_these(connection, admitted, worker=worker, lease=lease, admitted=True) if admitted else []
-        for key in keys:
-            if free[key] <= 0:
-                connection.execute(HOLD, {"key": key})
-            else:
-                promote(connection, [key], free[key])
+    try:
+        with connection.transaction():
+            connection.execute(PATIENCE)
+            return _admit(connection, wanted, keys, worker=worker, lease=lease)
+    except psycopg.errors.LockNotAvailable:
+        pass
+    with connection.transaction():  # with what nobody holds; the others are out of the way of all that is behind them
+        free = [row[0] for row in connection.execute(f"{store.LOCK_FLOWS} SKIP LOCKED", [keys]).fetchall()]
+        for key in set(keys) - set(free):
+            connection.execute(HOLD, {"key": key})
+        fit = [candidate for candidate in wanted if set(candidate.flows) <= set(free)]
+        return _admit(connection, fit, free, worker=worker, lease=lease)
+
+
+def _admit(connection: Connection, wanted: list[Candidate], keys: list[str], **by: Any) -> list[Claimed]:
+    store.lock_flows(connection, keys)
+    free = free_slots(connection, keys)
+    next_up = {key: _oldest(connection, key, free[key]) for key in keys}
+    admitted = []
+    for candidate in wanted:
+        if all(free[key] > 0 and candidate.id in next_up[key] for key in candidate.flows):
+            admitted.append(candidate.id)
+            for key in candidate.flows:
+                free[key] -= 1
+    claimed = store.claim_these(connection, admitted, **by, admitted=True) if admitted else []
+    for key in keys:
+        if free[key] <= 0:
+            connection.execute(HOLD, {"key": key})
+        else:
+            promote(connection, [key], free[key])
     return claimed
 
 
 def free_slots(connection: Connection, keys: list[str]) -> dict[str, int]:
     """Return how many more runs each key allows; a limit that the code no longer has allows any number."""
     counts = connection.execute(COUNT, [keys]).fetchall()
-    return {key: _limit(key) - count for key, count in counts}
+    return {key: 0 if is_paused else _limit(key) - count for key, is_paused, count in counts}
 
 
 def promote(connection: Connection, keys: list[str], limit: int = 1) -> list[tuple[str, str]]:
@@ -125,6 +161,13 @@ def promote(connection: Connection, keys: list[str], limit: int = 1) -> list[tup
     return promoted
 
 
+def hold_paused(connection: Connection) -> int:
+    """Set aside a batch of the queued runs of paused workflows; returns how many."""
+    if connection.execute("SELECT FROM pause LIMIT 1").fetchone() is None:
+        return 0
+    return sum(connection.execute(HOLD_PAUSED.format(kind), [BATCH]).rowcount for kind in ("", "NOT"))
+
+
 def _oldest(connection: Connection, key: str, limit: int) -> set[UUID]:
     rows = connection.execute(OLDEST, {"key": key, "limit": max(limit, 0)}).fetchall()
     return {row[0] for row in rows}
@@ -132,6 +175,8 @@ def _oldest(connection: Connection, key: str, limit: int) -> set[UUID]:
 
 def _limit(key: str) -> int:
     """Return how many runs a key allows: none of a workflow of newer code, any number under a limit that is gone."""
+    if key.endswith(PAUSED):
+        return BATCH
     if not registry.knows(key):
         return 0
     limit = registry.limit_of(key)

@@ -9,11 +9,11 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from app.engine import store
+from app.engine.endings import RunToCancel
+from app.engine.registry import registry
 from app.engine.runtime import Connection
-
-# Upkeep waits for nobody: a process that froze with a lock would stop every clock.
-LOCK_FREE_FLOWS = f"{store.LOCK_FLOWS} NOWAIT"
+from app.engine.schema import RUNS_ON
+from app.lib.text import span
 
 # A run that has not started yet (throttled, debounced) keeps its priority, and forgets the reason why it waited.
 WAKE_DUE = """
@@ -25,11 +25,26 @@ WHERE id IN (
 RETURNING workflow, id
 """
 
-NEXT_DUE = """
-SELECT least(
-  (SELECT extract(epoch FROM min(due_at) - engine_now()) FROM run WHERE status IN ('waiting', 'debounced')),
-  (SELECT extract(epoch FROM min(lease_until) - engine_now()) FROM run WHERE status = 'running'))
-"""
+NEXT_DUE = f"""
+SELECT extract(epoch FROM least(
+  (SELECT min(due_at) FROM run WHERE status IN ('waiting', 'debounced')),
+  (SELECT min(lease_until) FROM run WHERE status = 'running'),
+  (SELECT min(deadline_at) FROM run WHERE {RUNS_ON}),
+  (SELECT min(next_at) FROM schedule WHERE paused_at IS NULL AND workflow = ANY(%s))) - engine_now())
+"""  # noqa: S608  (constant text)
+
+OVERDUE = f"""
+SELECT {RunToCancel.COLUMNS},
+  CASE WHEN started_at IS NULL THEN 'not started within ' ELSE 'not finished within ' END AS cause,
+  CASE WHEN started_at IS NULL THEN extract(epoch FROM deadline_at - created_at) ELSE finish_seconds END AS seconds
+FROM run WHERE deadline_at <= (SELECT engine_now()) AND {RUNS_ON}
+"""  # noqa: S608  (constant text)
+ORPHANED = f"""
+SELECT {RunToCancel.COLUMNS}, 'the run that it belongs to did not complete' AS cause, NULL AS seconds
+FROM run WHERE is_cancelled_with_parent AND {RUNS_ON} AND requested IS DISTINCT FROM 'cancel'
+  AND EXISTS (SELECT FROM run AS above WHERE above.id = run.parent_run
+              AND above.status IN ('failed', 'cancelled', 'dead', 'skipped'))
+"""  # noqa: S608  (constant text)
 
 EXPIRED = """
 SELECT id, workflow, epoch, flow_a, flow_b FROM run WHERE status = 'running' AND lease_until <= (SELECT engine_now())
@@ -71,9 +86,9 @@ DELETE FROM idem WHERE (scope, key) IN (
 FORGET_WORKERS = "DELETE FROM worker WHERE seen_at < engine_now() - interval '1 day'"
 
 SEEN = """
-INSERT INTO worker (name, kind, host, pid, threads, busy, started_at, seen_at)
-VALUES (%(name)s, %(kind)s, %(host)s, %(pid)s, %(threads)s, %(busy)s, engine_now(), engine_now())
-ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at, busy = excluded.busy
+INSERT INTO worker (name, kind, host, pid, threads, busy, workflows, started_at, seen_at)
+VALUES (%(name)s, %(kind)s, %(host)s, %(pid)s, %(threads)s, %(busy)s, %(workflows)s, engine_now(), engine_now())
+ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at, busy = excluded.busy, workflows = excluded.workflows
 """
 
 # In the order of ids and never waiting: a checkpoint that holds one run must not delay the leases of all others.
@@ -95,6 +110,12 @@ WHERE id IN (
   SELECT id FROM run WHERE id = %(id)s AND epoch = %(epoch)s AND status = 'running' FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id
 """
+
+
+def now(connection: Connection) -> datetime:
+    """Return the time: the database's, which is the only clock."""
+    found: datetime = connection.execute("SELECT engine_now()").fetchall()[0][0]
+    return found
 
 
 def wake_due(connection: Connection, limit: int) -> list[tuple[str, str]]:
@@ -119,9 +140,39 @@ def expired(connection: Connection, limit: int) -> list[Expired]:
         return cursor.execute(EXPIRED, [limit]).fetchall()
 
 
+@dataclass(frozen=True)
+class Late(RunToCancel):
+    """A run that time, or the run that it belongs to, ends."""
+
+    cause: str
+    seconds: float | None  # the time that it had
+
+    @property
+    def reason(self) -> str:
+        """Return why it is cancelled, for people."""
+        return self.cause + (span(float(self.seconds)) if self.seconds is not None else "")
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """Return the error of a run that had too little time."""
+        return None if self.seconds is None else {"class": "TimedOut", "code": "timed_out", "message": self.reason}
+
+
+def late(connection: Connection, statement: str, limit: int) -> list[Late]:
+    """Peek at the runs of OVERDUE or ORPHANED."""
+    with connection.cursor(row_factory=class_row(Late)) as cursor:
+        return cursor.execute(f"{statement} LIMIT %s", [limit]).fetchall()
+
+
+def lock_late(connection: Connection, statement: str, run_id: UUID) -> Late | None:
+    """Lock one of them, if it is still late and nobody else has locked it."""
+    with connection.cursor(row_factory=class_row(Late)) as cursor:
+        return cursor.execute(f"{statement} AND id = %s FOR UPDATE SKIP LOCKED", [run_id]).fetchone()
+
+
 def seconds_to_next(connection: Connection) -> float | None:
-    """Return the seconds until the next due run or expiring lease (negative: overdue), or None."""
-    row = connection.execute(NEXT_DUE).fetchone()
+    """Return the seconds until the next due run, expiring lease, deadline or tick (negative: overdue), or None."""
+    row = connection.execute(NEXT_DUE, [[found.name for found in registry.by_name.values() if found.cron]]).fetchone()
     return None if row is None or row[0] is None else float(row[0])
 
 

@@ -1,4 +1,4 @@
-"""Timekeeping: due retries, expired leases, runs set aside, forgotten keys.
+"""Timekeeping: due runs, expired leases, deadlines, schedules, runs set aside, what is to be forgotten.
 
 There is no leader: a frozen leader would stop every clock. Any process may run a pass at any time; passes skip
 what another one has locked.
@@ -9,16 +9,20 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import psycopg
 
-from app.engine import endings, sending, store_admission, store_upkeep, waits
+from app.engine import endings, retention, schedules, sending, store, store_admission, store_upkeep, waits
 from app.engine.endings import Ended, Ending
+from app.engine.registry import registry
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, logger, runtime
-from app.engine.store_upkeep import Expired
+from app.engine.store_upkeep import Expired, Late
 
 BATCH = 500
+HOLDS = 10  # batches of runs of paused workflows that one pass sets aside
 MAX_RECOVERIES = 5
 LONGEST_SLEEP = 1.0  # seconds
 AGAIN_AFTER = 0.1  # seconds: what is due after a pass was locked by somebody else, or has just become so
@@ -37,11 +41,19 @@ def run_pass() -> int:
                 break
         for lost in store_upkeep.expired(connection, BATCH):
             moved += 1
-            hints += _rescue_or_say(connection, lost)
+            hints += _or_say(lost.id, _rescue, connection, lost)
+        for statement in (store_upkeep.OVERDUE, store_upkeep.ORPHANED):
+            for late in store_upkeep.late(connection, statement, BATCH):
+                hints += _or_say(late.id, _cancel, connection, statement, late)
+        sending.tell(schedules.tick(connection))
+        for _ in range(HOLDS):
+            if store_admission.hold_paused(connection) < store_admission.BATCH:
+                break
         hints += _repair_held(connection)
         waits.look_for_forgotten(connection)
         connection.execute(store_upkeep.FORGET, [BATCH])
         connection.execute(store_upkeep.FORGET_WORKERS)
+        retention.sweep(connection)
     if hints:
         state.hint(hints)
         state.announce({f"run:{run_id}" for _, run_id in hints})
@@ -76,17 +88,32 @@ def loop(name: str, stop: threading.Event) -> None:
 def identity(name: str, kind: str, threads: int, busy: int = 0) -> dict[str, Any]:
     """Return the row by which this process is known."""
     host = socket.gethostname()
-    return {"name": name, "kind": kind, "host": host, "pid": os.getpid(), "threads": threads, "busy": busy}
+    found = {"name": name, "kind": kind, "host": host, "pid": os.getpid(), "threads": threads, "busy": busy}
+    return {**found, "workflows": [] if kind == "upkeep" else registry.names()}
 
 
-def _rescue_or_say(connection: Connection, lost: Expired) -> list[tuple[str, str]]:
+def _or_say(run_id: UUID, what: Callable[..., list[tuple[str, str]]], *args: Any) -> list[tuple[str, str]]:
     try:
-        return _rescue(connection, lost)
+        return what(*args)
     except DATABASE_IS_AWAY:
         raise
-    except Exception:  # noqa: BLE001  one run that cannot be rescued must not keep those behind it from it
-        logger.exception("run.not_rescued", run_id=str(lost.id))
+    except Exception:  # noqa: BLE001  one run that cannot be looked after must not keep those behind it from it
+        logger.exception("upkeep.run_failed", run_id=str(run_id), what=what.__name__)
         return []
+
+
+def _cancel(connection: Connection, statement: str, late: Late) -> list[tuple[str, str]]:
+    """Cancel a run in a transaction of its own, if it is still to be."""
+    with connection.transaction():
+        flows = sorted(key for key in (late.flow_a, late.flow_b) if key)
+        found = store_upkeep.lock_late(connection, statement, late.id) if _lock_free(connection, flows) else None
+        if found is None:
+            return []
+        ended = endings.cancel(connection, found, found.reason, found.error)
+    logger.warning("run.cancelled", run_id=str(late.id), reason=late.reason)
+    runtime().announce(sending.topics(late.id, late.subject, late.owner_id))
+    sending.tell(ended.started)
+    return ended.promoted
 
 
 def _rescue(connection: Connection, lost: Expired) -> list[tuple[str, str]]:
@@ -139,10 +166,13 @@ def _repair_held(connection: Connection) -> list[tuple[str, str]]:
 
 
 def _lock_free(connection: Connection, flows: list[str]) -> bool:
-    """Lock flow keys if nobody else has one of them; whoever has is looked after by the next pass."""
+    """Lock flow keys if nobody else has one of them: a process that froze with a lock would stop every clock.
+
+    Whoever has one is looked after by the next pass.
+    """
     try:
         with connection.transaction():
-            connection.execute(store_upkeep.LOCK_FREE_FLOWS, [flows])
+            store.lock_flows(connection, flows, how=" NOWAIT")
     except psycopg.errors.LockNotAvailable:
         return False
     return True

@@ -304,7 +304,7 @@ def _cancel(connection: Connection, pair: _Pair) -> None:
     """Cancel the run that is not to survive this event, in one transaction with the end of its wait."""
     ended = Ended(is_done=False)
     with connection.transaction():
-        run = endings.lock(connection, pair.run_id)
+        run = endings.lock(connection, [pair.run_id]).get(pair.run_id)
         if _close(connection, pair, [pair]) and run is not None and run.status not in FINAL:
             ended = endings.cancel(connection, run, f"Cancelled by the event {pair.name}.")
     sending.tell(ended.started)

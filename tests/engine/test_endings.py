@@ -124,7 +124,7 @@ def test_a_worker_killed_while_it_parks_a_run_tries_its_step_no_sooner_and_no_mo
 
     send("test/parks", {}, owner_id=None)
     db.session.commit()
-    with dying(monkeypatch, store, "park"):
+    with dying(monkeypatch, store, "leave"):
         drain()
     clock.advance(31)
     assert drain() == [("parks", "waiting")]  # rescued, and the step is not due

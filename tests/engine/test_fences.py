@@ -146,7 +146,7 @@ def test_a_claim_that_reads_memos_in_its_own_statement_would_miss_one(claimed, c
     advanced by a step and queued again.
     """
     with runtime().pool.connection() as connection, connection.transaction():
-        assert store.requeue(connection, claimed, progress=None)
+        assert store.leave(connection, claimed, "queued", progress=None)
     wrong, worker = connect(), connect()
     waiting = store.CLAIM_THESE.replace("SKIP LOCKED", "")
     in_one = (
@@ -158,7 +158,7 @@ def test_a_claim_that_reads_memos_in_its_own_statement_would_miss_one(claimed, c
         thread, found = in_thread(lambda: wrong.execute(in_one, values).fetchone())
         waits_for_a_lock(wrong)
         assert store.checkpoint(worker, memo_of(mine)).is_new
-        assert store.requeue(worker, mine, progress=None)
+        assert store.leave(worker, mine, "queued", progress=None)
     thread.join()
     epoch, keys = found[0]
     assert (epoch, keys) == (mine.epoch + 1, [])  # the run of now with the memos of then
@@ -237,9 +237,9 @@ def test_a_run_parks_only_if_nothing_woke_it_meanwhile(claimed, connect):
     connection = connect()
     assert store.wake(connection, [claimed.id]) == []  # it is running: only wake_seq moves
     due = datetime.now(UTC)
-    assert not store.park(connection, claimed, due, failed=False, progress=None)
+    assert not store.leave(connection, claimed, "waiting", due_at=due, progress=None)
     claimed.wake_seq += 1
-    assert store.park(connection, claimed, due, failed=False, progress=None)
+    assert store.leave(connection, claimed, "waiting", due_at=due, progress=None)
 
 
 def test_a_wake_up_while_the_body_leaves_makes_it_go_round_again():

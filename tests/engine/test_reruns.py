@@ -12,15 +12,22 @@ from app.engine import (
     RunActive,
     StepError,
     UnknownRun,
+    advance,
     cancel,
     get_run,
     list_runs,
     list_steps,
+    replay,
     rerun_from,
     send,
+    store_upkeep,
+    upkeep,
     workflow,
 )
-from app.engine.testing import drain, run_workflow
+from app.engine.execution import load
+from app.engine.registry import registry as workflows
+from app.engine.runtime import runtime
+from app.engine.testing import clock, crash_after, drain, run_workflow
 from app.lib import outside
 from app.lib.ids import new_id
 
@@ -194,3 +201,80 @@ def test_an_outside_call_is_refused_while_a_cancellation_or_a_rerun_is_not_commi
     db.session.commit()
     outside.before_outside_call()
     assert get_run(again).status == "cancelled"
+
+
+def test_a_dead_run_is_rerun_by_the_step_that_killed_its_workers(calls, execute):
+    @workflow("deadly", on="test/deadly")
+    def deadly(ctx, step):
+        step.run("first", calls.append, "first")
+        return step.run("killer", lambda factor: factor, 7)
+
+    send("test/deadly", {}, owner_id=None)
+    db.session.commit()
+    with crash_after("first"):
+        drain()
+    for _ in range(6):
+        clock.advance(31)
+        upkeep.run_pass()
+        for run, claimed_at in advance.claim_batch("doomed", 1):
+            execution = load(run, workflows.by_name["deadly"], claimed_at=claimed_at)
+            execution.active["killer"] = 0.0
+            with runtime().pool.connection() as connection:
+                values = {"progress": None, "meta": None, "active": execution.active_json(0)}
+                store_upkeep.show(connection, run.id, run.epoch, values)
+    db.session.rollback()
+    [run] = list_runs()
+    assert run.status == "dead"
+    assert [(step.key, step.status) for step in list_steps(run.id)] == [("first", "completed"), ("killer", "failed")]
+    with pytest.raises(UnknownRun):
+        rerun_from(run.id, "innocent")
+    again = rerun_from(run.id, "killer", [8])
+    drain()
+    assert (get_run(again).output, calls) == (8, ["first"])
+
+
+def test_a_rerun_goes_on_at_a_step_that_waited_for_an_event_or_for_another_run(calls, execute):
+    @workflow("waits", on="test/waits")
+    def waits(ctx, step):
+        step.run("first", calls.append, "first")
+        step.run("wait", lambda: 1)
+        step.run("embed", lambda: 1)
+
+    send("test/waits", {}, owner_id=None)
+    with crash_after("first"):
+        drain()
+    [run] = list_runs()
+    assert cancel(run.id)
+    drain(advance=True)
+    for key in ("wait", "embed"):
+        with pytest.raises(UnknownRun):
+            rerun_from(run.id, key)
+    execute(
+        """INSERT INTO wait (run_id, key, topic, kind, status, since, created_at)
+        VALUES (:id, 'wait', 'test', 'event', 'closed', now(), now())""",
+        id=run.id,
+    )
+    rerun_from(run.id, "wait")
+    again = rerun_from(run.id, "wait")
+    db.session.commit()
+    execute("UPDATE run SET parent_run = :id, parent_step = 'embed' WHERE id = :child", id=run.id, child=again)
+    rerun_from(run.id, "embed")
+    drain()
+    assert calls == ["first"]
+    assert len(list_runs(status="completed")) == 3
+
+
+def test_a_rerun_of_an_invoked_run_wakes_nobody(pipeline, execute):
+    run = run_workflow(pipeline, {"id": 1})
+    execute("UPDATE run SET parent_run = id, parent_step = 'invoke'")
+    db.session.rollback()
+    assert get_run(rerun_from(run.id, "last")).parent_run is None
+    assert get_run(replay(run.id)).parent_run is None
+
+
+def test_a_rerun_copies_what_a_step_did_to_the_runs_meta(pipeline, execute):
+    run = run_workflow(pipeline, {"id": 1})
+    execute("UPDATE step SET meta = '[1]' WHERE key = 'first'")
+    again = rerun_from(run.id, "last")
+    db.session.commit()
+    assert execute("SELECT meta FROM step WHERE run_id = :id AND key = 'first'", id=again).scalar() == [1]

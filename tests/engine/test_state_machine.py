@@ -18,6 +18,8 @@ from app.engine import (
     cancel,
     list_runs,
     list_steps,
+    pause,
+    resume,
     send,
     upkeep,
     workflow,
@@ -105,9 +107,9 @@ def provoke():
                 raise RetryAfter(60) if how == "wait" else KeyError
             if how == "fail":
                 raise NonRetriable
-            if how == "cancel":
+            if how in ("cancel", "pause"):
                 with runtime().ports.app_context():
-                    cancel(ctx.run_id)
+                    {"cancel": cancel, "pause": pause}[how](ctx.run_id)
                     db.session.commit()
 
         step.run("work", work)
@@ -129,9 +131,42 @@ def provoke():
         upkeep.run_pass()
 
 
+def provoke_pauses():
+    """Go on after `provoke`: what people pause and resume, and what time does to debounced runs."""
+
+    @workflow("late", on="test/late", debounce=Debounce("1m"))
+    def late(ctx, step):
+        pass
+
+    do(resume, list_runs(status="dead")[0])
+    do(pause, list_runs(status="queued")[0])
+    do(resume, list_runs(status="paused")[0])
+    start("pause")
+    start("wait")
+    drain()
+    do(pause, list_runs(status="waiting")[0])
+    for run in list_runs(status="paused"):
+        do(cancel, run)
+    for change in (cancel, pause, None):
+        send("test/late", {}, owner_id=None)
+        db.session.commit()
+        [run] = list_runs(status="debounced")
+        if change is not None:
+            do(change, run)
+    do(resume, list_runs(status="paused")[0])
+    clock.advance(61)
+    drain()
+
+
+def do(change, run):
+    assert change(run.id)
+    db.session.commit()
+
+
 def test_every_change_of_a_run_is_drawn_and_every_drawn_change_happens(seen):
-    provoke_starts()
     provoke()
+    provoke_pauses()
+    provoke_starts()
     assert seen("run") == drawn("Runs") == listed("Runs")
 
 
@@ -146,4 +181,4 @@ def test_the_states_of_the_tables_are_those_of_the_page():
     assert {state for change in drawn("Steps") for state in change} - {"new", "running", "backing-off"} == set(
         STEP_STATUSES
     )
-    assert {state for state in RUN_STATUSES if state not in {old for old, _ in drawn("Runs")}} == set(FINAL)
+    assert {state for state in RUN_STATUSES if state not in {old for old, _ in drawn("Runs")}} == set(FINAL) - {"dead"}

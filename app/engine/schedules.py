@@ -1,0 +1,116 @@
+"""Cron: one row per workflow with a cron expression, locked by whoever ticks, so that a tick makes one run."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from app.engine import sending, starting
+from app.engine.errors import EngineError
+from app.engine.registry import Workflow, digest, registry
+from app.engine.runtime import Connection, logger, runtime
+from app.engine.store_starting import NewRun
+from app.engine.store_upkeep import now
+from app.lib.cron import next_tick
+
+EVENT = "schedule/due"
+KNOWN = "SELECT workflow, cron, next_at <= at AND paused_at IS NULL, at FROM schedule, engine_now() AS at"
+ADD = "INSERT INTO schedule (workflow, cron, next_at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+CHANGE = "UPDATE schedule SET cron = %s, next_at = %s WHERE workflow = %s AND cron = %s"
+# Whoever ticks holds the row, so that nobody else does; a second one then finds another `next_at`.
+LOCK_DUE = """
+SELECT next_at, at FROM schedule, engine_now() AS at
+WHERE workflow = %s AND cron = %s AND next_at <= at AND paused_at IS NULL FOR UPDATE OF schedule SKIP LOCKED
+"""
+TICKED = "UPDATE schedule SET next_at = %s, last_at = %s WHERE workflow = %s"
+PAUSE = "UPDATE schedule SET paused_at = engine_now() WHERE workflow = %s AND paused_at IS NULL"
+RESUME = "UPDATE schedule SET paused_at = NULL, next_at = %s WHERE workflow = %s AND paused_at IS NOT NULL"
+
+
+def tick(connection: Connection) -> list[NewRun]:
+    """Start what is due of this process's workflows, and keep the table as the code has it; returns the new runs.
+
+    Ticks that passed while nothing ran start one run together. During a deploy that changes an expression, old and new
+    processes each put theirs into the table: what is due by either starts.
+    """
+    planned = {workflow.name: workflow for workflow in registry.by_name.values() if workflow.cron}
+    if not planned:
+        return []
+    known = {row[0]: row[1:] for row in connection.execute(KNOWN).fetchall()}
+    started: list[NewRun] = []
+    for name, workflow in planned.items():
+        cron, is_due, at = known.get(name) or (None, False, now(connection))
+        if cron is None:
+            connection.execute(ADD, [name, workflow.cron, next_at(workflow, at)])
+        elif cron != workflow.cron:
+            connection.execute(CHANGE, [workflow.cron, next_at(workflow, at), name, cron])
+        elif is_due:
+            started += _tick(connection, workflow)
+    return started
+
+
+def next_at(workflow: Workflow, after: datetime) -> datetime:
+    """Return when the workflow is next due after `after`; the jitter of a tick is the same in every process."""
+    found = next_tick(str(workflow.cron), after)
+    if found is None:  # registration has refused what never comes; this is a last one, such as 29 February 2096
+        return datetime.max.replace(tzinfo=after.tzinfo)
+    share = int(digest(f"{workflow.name}@{found.isoformat()}")[:8], 16) / 16**8
+    return found + timedelta(seconds=share * workflow.jitter)
+
+
+def pause_schedule(name: str) -> bool:
+    """Stop a workflow's cron in the caller's transaction; returns whether it was going on.
+
+    Ticks that pass meanwhile are not made up for.
+    """
+    return _connection().execute(PAUSE, [name]).rowcount > 0
+
+
+def resume_schedule(name: str) -> bool:
+    """Let a workflow's cron go on with its next tick, in the caller's transaction; returns whether it was paused.
+
+    Raises:
+        EngineError: this process knows no such workflow with a cron expression.
+    """
+    connection = _connection()
+    return connection.execute(RESUME, [next_at(_planned(name), now(connection)), name]).rowcount > 0
+
+
+def trigger_schedule(name: str) -> UUID:
+    """Start a run of a scheduled workflow now, in the caller's transaction, whatever its cron says; returns its id.
+
+    Raises:
+        EngineError: this process knows no such workflow with a cron expression.
+    """
+    connection = _connection()
+    runs = _start(connection, _planned(name), now(connection))
+    sending.tell_after_commit(runtime().ports.session(), runs)
+    return runs[0].id
+
+
+def _tick(connection: Connection, workflow: Workflow) -> list[NewRun]:
+    with connection.transaction():
+        row = connection.execute(LOCK_DUE, [workflow.name, workflow.cron]).fetchone()
+        if row is None:
+            return []  # somebody else was quicker
+        due_at, at = row
+        connection.execute(TICKED, [next_at(workflow, at), at, workflow.name])
+        runs = _start(connection, workflow, due_at)
+    logger.info("schedule.ticked", workflow=workflow.name, due_at=due_at.isoformat())
+    return runs
+
+
+def _start(connection: Connection, workflow: Workflow, due_at: datetime) -> list[NewRun]:
+    data = {"workflow": workflow.name, "due_at": due_at.isoformat()}
+    return starting.start_one(connection, workflow, EVENT, data, owner_id=None)
+
+
+def _planned(name: str) -> Workflow:
+    workflow = registry.by_name.get(name)
+    if workflow is None or not workflow.cron:
+        raise EngineError(f"No workflow {name!r} has a cron expression here; list_schedules() shows those that have.")
+    return workflow
+
+
+def _connection() -> Connection:
+    return sending.driver(runtime().ports.session())
