@@ -15,6 +15,7 @@ from app.engine.errors import LostLease
 if TYPE_CHECKING:
     from app.engine.execution import Execution
     from app.engine.steps import Step
+    from app.engine.timeouts import Gate
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Attempt:
     key: str
     number: int
     is_transaction: bool
+    gate: Gate | None = None  # of a step with a timeout
 
 
 _execution: ContextVar[Execution | None] = ContextVar("engine_execution", default=None)
@@ -61,6 +63,12 @@ def scope() -> Step | None:
 def attempt() -> Attempt | None:
     """Return the try of the step that this thread is in, or None."""
     return _attempt.get()
+
+
+def gate() -> Gate | None:
+    """Return the gate of the try that this thread is in, when it has a timeout."""
+    attempt = _attempt.get()
+    return None if attempt is None else attempt.gate
 
 
 @contextlib.contextmanager
@@ -98,7 +106,10 @@ def refuse_under_lost_lease() -> None:
 
     Raises:
         LostLease: another worker may be doing the same call.
+        Abandoned: this try has timed out.
     """
+    if (timed := gate()) is not None:
+        timed.refuse()
     running = _execution.get()
     if running is not None and running.lease.is_over:
         running.lease.is_lost = True

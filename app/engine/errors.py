@@ -67,6 +67,15 @@ class OutsideCallRefused(NonRetriable, EngineError):
     code = "outside_call_refused"
 
 
+class StepTimeout(Exception):
+    """A try of a step took longer than its `timeout`; tried again as after any other failure."""
+
+    code = "timeout"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"It took longer than {seconds:g} s.")
+
+
 class RegistrationError(EngineError):
     """A workflow's options are illegal or its name is taken."""
 
@@ -99,6 +108,10 @@ class Park(Interrupt):
 
 class LostLease(Interrupt):
     """Another worker owns the run now, or the database cannot be reached: stop without a trace."""
+
+
+class Abandoned(Interrupt):
+    """This try of a step has timed out: nothing that it still does counts."""
 
 
 class Cancelled(Interrupt):

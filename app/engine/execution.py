@@ -100,8 +100,9 @@ class Context:
 
     @property
     def is_cancelled(self) -> bool:
-        """Tell whether somebody asked for the run to be cancelled; a long step may stop early."""
-        return self.execution.lease.is_cancel_requested
+        """Tell whether somebody asked for the run to be cancelled, or this try has timed out: a step may stop early."""
+        gate = current.gate()
+        return self.execution.lease.is_cancel_requested or (gate is not None and gate.is_abandoned)
 
     def now(self) -> datetime:
         """Return the time as an aware UTC datetime, remembered as a step: the same on every replay."""
@@ -119,7 +120,9 @@ class Context:
         total: float | None = None,
         message: str | None = None,
     ) -> None:
-        """Say how far the run is; cheap, written at most ten times a second."""
+        """Say how far the run is; cheap, written at most ten times a second. Stops a try that has timed out."""
+        if (gate := current.gate()) is not None:
+            gate.refuse()
         self.execution.progress.say(current_step=current_step, done=done, total=total, message=message)
 
 

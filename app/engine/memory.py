@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -9,9 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.engine import codec, current, sending, store
+from app.engine import codec, current, sending, store, timeouts
 from app.engine.current import Attempt
-from app.engine.errors import EngineError, LimitExceeded, LostLease, NonRetriable, Park, RetryAfter, StepError
+from app.engine.errors import (
+    EngineError,
+    LimitExceeded,
+    LostLease,
+    NonRetriable,
+    Park,
+    RetryAfter,
+    StepError,
+    StepTimeout,
+)
 from app.engine.execution import Execution, backoff
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, Verdict, logger, runtime
 from app.engine.store import Memo, NewMemo, PastAttempt, Stored
@@ -32,6 +42,7 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     retries: int | None
+    timeout: float | None = None  # seconds of one try
 
 
 def make(execution: Execution, kind: str, key: str, position: list[int], call: Call) -> Any:
@@ -52,8 +63,10 @@ def make(execution: Execution, kind: str, key: str, position: list[int], call: C
     draft = _Draft(execution, kind, key, position, shown, started_at)
     execution.active[key] = time.monotonic()
     try:
-        with current.trying(Attempt(key, failures + 1, is_transaction=kind == "transaction")):
-            return _try(draft, lambda: call.function(*args, **kwargs))
+        gate = None if call.timeout is None else timeouts.Gate()
+        with current.trying(Attempt(key, failures + 1, is_transaction=kind == "transaction", gate=gate)):
+            work = functools.partial(_try, draft, lambda: call.function(*args, **kwargs))
+            return work() if call.timeout is None else timeouts.within(call.timeout, work)
     except Exception as error:  # noqa: BLE001  (the step wall: every error becomes a retry or a remembered failure)
         retries = execution.workflow.retries if call.retries is None else call.retries
         return _fail(draft, error, past, retries - failures)
@@ -75,6 +88,8 @@ def judge(error: Exception) -> Verdict:
         return Verdict(True, error.seconds, error.code, str(error), is_deferral=True)
     if isinstance(error, StepError):
         return Verdict(False, code=error.code, message=error.message)
+    if isinstance(error, StepTimeout):
+        return Verdict(True, code=error.code, message=str(error))
     if isinstance(error, NonRetriable | EngineError):
         return Verdict(False, code=error.code, message=str(error))
     return runtime().ports.classify(error)
@@ -147,16 +162,24 @@ def _commit(memo: NewMemo) -> Stored:
         own = session()
         own.flush()
         sending.write_collected(own)
+        _pass_gate()
         stored = _write(sending.driver(own), memo)
         if stored.is_new:
             own.commit()
         else:
             own.rollback()
     else:
+        _pass_gate()
         stored = _write_alone(memo)
     if not stored.is_mine:
         raise LostLease(memo.run_id)
     return stored
+
+
+def _pass_gate() -> None:
+    gate = current.gate()
+    if gate is not None:
+        gate.commit()
 
 
 def _write_alone(memo: NewMemo) -> Stored:

@@ -127,6 +127,7 @@ class Runtime:
     ports: Ports
     pool: Pool
     is_draining: bool = False
+    is_disposable: bool = False  # this process advances one run and ends
     announce: Callable[[Iterable[str]], None] = field(default=lambda _topics: None)
     hint: Callable[[Iterable[tuple[str, str]]], None] = field(default=lambda _runs: None)
     show_failed: Callable[[str, str], None] = field(default=lambda _workflow, _run_id: None)

@@ -145,9 +145,7 @@ _RUNS_ON = "status IN ('queued', 'running', 'waiting', 'paused', 'debounced')"
 sa.Index("ix_run_deadline", run.c.deadline_at, postgresql_where=sa.text(f"deadline_at IS NOT NULL AND {_RUNS_ON}"))
 # Find the run that a further event puts off, and the one that stands for all of its key (starting).
 sa.Index("ix_run_debounce", run.c.debounce_key, unique=True, postgresql_where=sa.text("status = 'debounced'"))
-sa.Index(
-    "ix_run_singleton", run.c.singleton_key, postgresql_where=sa.text(f"singleton_key IS NOT NULL AND {_RUNS_ON}")
-)
+sa.Index("ix_run_singleton", run.c.singleton_key, postgresql_where=sa.text(f"singleton_key IS NOT NULL AND {_RUNS_ON}"))
 # Find an invoked run by its parent's step, and those that end with their parent (steps.invoke, upkeep).
 sa.Index("ix_run_parent", run.c.parent_run, run.c.parent_step, postgresql_where=sa.text("parent_run IS NOT NULL"))
 sa.Index("ix_run_cascade", run.c.parent_run, postgresql_where=sa.text(f"is_cancelled_with_parent AND {_RUNS_ON}"))

@@ -158,6 +158,8 @@ def listen() -> None:
 
 
 def _before_commit(session: Session) -> None:
+    if (gate := current.gate()) is not None:
+        gate.refuse()
     if session.info.get(_COLLECTED) and session.get_nested_transaction() is None:
         session.flush()  # the caller's rows first: a refused row costs no event
         write_collected(session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.engine import current, sending
+from app.engine import current, sending, timeouts
 from app.engine.errors import OutsideCallRefused
 from app.engine.queue import Hints
 from app.engine.runtime import Ports, install
@@ -16,6 +16,7 @@ def start(ports: Ports) -> None:
         hints = Hints(ports.redis_url, ports.namespace)
         state.hint, state.show_failed = hints.give, hints.show_failed
     sending.listen()
+    timeouts.listen(ports.engine)
     outside.guard("engine", refuse_outside_call, first=True)  # the database's guard drops what was collected
 
 
@@ -24,6 +25,7 @@ def refuse_outside_call() -> None:
 
     Raises:
         LostLease: another worker may be doing the same call.
+        Abandoned: this try of the step has timed out.
         OutsideCallRefused: inside `step.transaction`, or with events, cancellations or reruns that are not committed.
     """
     current.refuse_under_lost_lease()

@@ -15,6 +15,7 @@ from app.engine.memory import Call
 from app.engine.registry import RETRIES
 from app.engine.runtime import DATABASE_IS_AWAY, logger, runtime
 from app.engine.store import Memo
+from app.lib.durations import Duration, seconds
 
 MAX_STEPS = 10_000
 
@@ -35,7 +36,15 @@ class Step:
         self._last_seen = 0
         self.interrupt: Interrupt | None = None
 
-    def run(self, id: str, function: Callable[..., Any], *args: Any, retries: int | None = None, **kwargs: Any) -> Any:  # noqa: A002
+    def run(
+        self,
+        id: str,  # noqa: A002
+        function: Callable[..., Any],
+        *args: Any,
+        retries: int | None = None,
+        timeout: Duration | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """Run `function(*args, **kwargs)` and remember its result (JSON).
 
         What the function wrote to the database and the memo are committed together; its effects elsewhere happen
@@ -46,12 +55,14 @@ class Step:
             function: the work; at most one outside call.
             *args: passed on; shown on the run page.
             retries: tries after the first one, instead of the workflow's.
+            timeout: how long one try may take, for example "10m". A thread cannot be killed: the try is abandoned, what
+                it still does is refused, and its thread is busy until it returns (`isolated` workflows end theirs).
             **kwargs: passed on.
 
         Raises:
             StepError: it failed for good.
         """
-        return self._advance("run", id, Call(function, args, kwargs, retries))
+        return self._advance("run", id, Call(function, args, kwargs, retries, _seconds(id, timeout)))
 
     def transaction(
         self,
@@ -59,11 +70,12 @@ class Step:
         function: Callable[..., Any],
         *args: Any,
         retries: int | None = None,
+        timeout: Duration | None = None,
         **kwargs: Any,
     ) -> Any:
         """Run `function(session, *args, **kwargs)`: its rows and its memo in one commit, exactly once.
 
-        Calls outside are refused inside.
+        Calls outside are refused inside. `retries` and `timeout` as in `run`.
 
         Raises:
             StepError: it failed for good.
@@ -72,7 +84,7 @@ class Step:
         def with_session(*args: Any, **kwargs: Any) -> Any:
             return function(runtime().ports.session(), *args, **kwargs)
 
-        return self._advance("transaction", id, Call(with_session, args, kwargs, retries))
+        return self._advance("transaction", id, Call(with_session, args, kwargs, retries, _seconds(id, timeout)))
 
     def send_event(
         self,
@@ -174,6 +186,16 @@ class Step:
         if memo.status == "failed":
             raise StepError(memo.key, memo.error or {})
         return memory.value_of(memo)
+
+
+def _seconds(id: str, timeout: Duration | None) -> float | None:  # noqa: A002
+    try:
+        found = None if timeout is None else seconds(timeout)
+    except ValueError as error:
+        raise EngineError(f"Step {id!r}: {error}") from error
+    if found is not None and found <= 0:
+        raise EngineError(f"Step {id!r}: a timeout must be longer than nothing; leave it out for none.")
+    return found
 
 
 def _send(name: str, data: dict[str, Any], *, owner_id: UUID | None) -> str:
