@@ -58,6 +58,8 @@ def _start_engine(app: Throughline) -> None:
             lease_seconds=settings.lease_seconds,
             run_threads=settings.run_threads,
             step_threads=settings.step_threads,
+            isolated_processes=settings.isolated_processes,
+            drain_seconds=settings.drain_seconds,
         )
     engine.start(ports)
 

@@ -86,6 +86,8 @@ class Settings:
     lease_seconds: float = 30.0
     run_threads: int = 16
     step_threads: int = 48
+    isolated_processes: int = 2  # runs at once that have a process of their own, beside each worker
+    drain_seconds: float = 25.0  # what a worker that stops leaves to the steps in hand
 
     @property
     def is_production(self) -> bool:
@@ -154,6 +156,8 @@ class Settings:
             lease_seconds=float(env.number("LEASE_SECONDS", 30, 1, 3600)),
             run_threads=env.number("RUN_THREADS", cls.run_threads, 1, 256),
             step_threads=env.number("STEP_THREADS", cls.step_threads, 1, 1024),
+            isolated_processes=env.number("ISOLATED_PROCESSES", cls.isolated_processes, 0, 256),
+            drain_seconds=float(env.number("DRAIN_SECONDS", 25, 0, 3600)),
         )
         settings.check()
         return settings

@@ -116,7 +116,7 @@ class Up:
                 cwd=ROOT,
                 env=environment(self.changes),
                 pass_fds=pass_fds or (),
-                grace_seconds=30.0,
+                grace_seconds=self.settings.drain_seconds + 5.0,
             )
         )
 

@@ -16,7 +16,8 @@ from app.engine.errors import (
 )
 from app.engine.execution import Context
 from app.engine.hooks import Outcome
-from app.engine.process import run_upkeep, run_worker
+from app.engine.isolated import run_isolated, run_worker
+from app.engine.process import run_upkeep
 from app.engine.reads import (
     RunView,
     StepView,
@@ -28,7 +29,7 @@ from app.engine.reads import (
     list_workers,
     list_workflows,
 )
-from app.engine.registry import Concurrency, Workflow, workflow
+from app.engine.registry import Concurrency, Isolated, Workflow, workflow
 from app.engine.runtime import Ports, Verdict
 from app.engine.schema import create_schema, metadata
 from app.engine.sending import send
@@ -41,6 +42,7 @@ __all__ = [
     "Context",
     "EngineError",
     "Event",
+    "Isolated",
     "LimitExceeded",
     "NonRetriable",
     "NotJson",
@@ -69,6 +71,7 @@ __all__ = [
     "list_workflows",
     "metadata",
     "rerun_from",
+    "run_isolated",
     "run_upkeep",
     "run_worker",
     "send",

@@ -38,7 +38,7 @@ def claim_batch(worker: str, limit: int) -> list[tuple[Claimed, float]]:
     Of a single one, each kind has its turn.
     """
     state = runtime()
-    names, lease = registry.names(), state.ports.lease_seconds
+    names, lease = registry.names(isolated=state.isolated), state.ports.lease_seconds
     claimed_at = time.monotonic()
     with state.pool.connection() as connection:
         share = (limit + next(_turns) % 2) // 2
@@ -172,11 +172,15 @@ def _go_round_again(run: Claimed) -> str:
 
 
 def _end(execution: Execution, ending: Ending) -> str:
-    run = execution.run
     ending = Ending(**{**vars(ending), "progress": execution.progress.last()})
+    return end(execution.run, ending) or _go_round_again(execution.run)
+
+
+def end(run: Claimed, ending: Ending) -> str | None:
+    """End a claimed run; returns its status, or None when it could not be ended like that."""
     ended = finish_repeating(run.id, run.epoch, ending)
     if not ended.is_done:
-        return _go_round_again(run)
+        return None
     logger.info("run.ended", run_id=str(run.id), workflow=run.workflow, status=ending.status)
     sending.tell(ended.started)
     _announce(run, ended.promoted)

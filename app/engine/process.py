@@ -9,10 +9,12 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 from uuid import UUID
 
-from app.engine import advance, store_upkeep, upkeep
+from app.engine import advance, store_upkeep, timeouts, upkeep
 from app.engine import worker as hints
 from app.engine.beat import Beat
 from app.engine.errors import EngineError
@@ -25,7 +27,6 @@ from app.engine.upkeep import identity
 SLICE_SECONDS = 5.0  # how long one hint goes on with other runs before RQ gets its thread back
 BATCH = 10
 POLL_SECONDS = 1.0
-DRAIN_SECONDS = 25.0
 NOTED = 20  # of the other runs of a slice, on the dashboard
 Advanced = tuple[str, str, str]  # workflow, run, what it came to
 
@@ -37,11 +38,12 @@ class RunFailed(Exception):
 class Worker:
     """The run threads of this process and what they are doing."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.threads = runtime().ports.run_threads
+    def __init__(self, name: str, kind: str = "worker") -> None:
+        ports = runtime().ports
+        self.name, self.kind = name, kind
+        self.threads = ports.run_threads if kind == "worker" else max(1, ports.isolated_processes)
         self.stop = threading.Event()
-        self.beat = Beat(name, self.threads)
+        self.beat = Beat(self._identity)
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="run")
         self._claiming = threading.Lock()
         self._free = self.threads
@@ -52,10 +54,14 @@ class Worker:
         with self._slots:
             return self._slots.wait_for(lambda: self._free > 0, timeout)
 
-    def is_busy(self) -> bool:
-        """Tell whether a run thread has anything to do."""
+    def is_idle(self, timeout: float = 0.0) -> bool:
+        """Wait up to `timeout` seconds until no run thread has anything to do."""
         with self._slots:
-            return self._free < self.threads
+            return self._slots.wait_for(lambda: self._free == self.threads, timeout)
+
+    def cut_off(self) -> None:
+        """Give back the runs that are still inside a step: this process is about to end with them."""
+        self.beat.give_all_back()
 
     def submit(self, work: object, *args: object) -> Future[None] | None:
         """Run `work(*args)` on a run thread if one is free."""
@@ -104,7 +110,12 @@ class Worker:
         finally:
             with self._slots:
                 self._free += 1
-                self._slots.notify()
+                self._slots.notify_all()
+
+    def _identity(self) -> dict[str, Any]:
+        with self._slots:
+            busy = self.threads - self._free
+        return identity(self.name, self.kind, self.threads, busy + timeouts.count())
 
     def _advance_then_go_on(self, run: Claimed, claimed_at: float) -> None:
         self._advance_without_job(run, claimed_at)
@@ -147,12 +158,16 @@ def perform(run_id: str) -> str:
     return status
 
 
-def run_worker() -> int:
-    """Run a worker in this process until SIGTERM or SIGINT; returns the exit code."""
-    global _worker  # noqa: PLW0603
+def new_name() -> str:
+    """Return a name for a worker of this process."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+def serve(worker: Worker, at_end: Callable[[], object] = lambda: None) -> int:
+    """Run a worker in this process until SIGTERM or SIGINT, and call `at_end` last; returns the exit code."""
+    global _worker
     state = runtime()
-    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-    worker = _worker = Worker(name)
+    name, _worker = worker.name, worker
     signals = _listen_for_signals(worker.stop)
     publisher = Publisher(state.ports.publish)
     state.announce = publisher.add
@@ -165,16 +180,17 @@ def run_worker() -> int:
     ]
     for thread in threads:
         thread.start()
-    logger.info("worker.started", worker=name, threads=worker.threads)
+    logger.info("worker.started", worker=name, kind=worker.kind, threads=worker.threads)
     while not worker.stop.wait(POLL_SECONDS):
         try:
             worker.poll()
         except DATABASE_IS_AWAY as error:
             logger.warning("worker.database_away", error=type(error).__name__)
     _drain(worker, threads)
+    at_end()
     publisher.close()
     logger.info("worker.stopped", worker=name, by=signals[0] if signals else "", cut_off=worker.beat.count())
-    if worker.is_busy():
+    if not worker.is_idle():
         os._exit(0)  # Python would wait for the threads of steps that are still busy, and their runs are given back
     return 0
 
@@ -202,12 +218,11 @@ def run_upkeep() -> int:
 
 def _drain(worker: Worker, threads: list[threading.Thread]) -> None:
     """Let each run come to its next step and give its lease back."""
-    runtime().is_draining = True
-    deadline = time.monotonic() + DRAIN_SECONDS
+    state = runtime()
+    state.is_draining = True
     worker.pool.shutdown(wait=False)  # what has been submitted begins all the same: a claimed run must be given back
-    while worker.is_busy() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    worker.beat.give_all_back()
+    worker.is_idle(state.ports.drain_seconds)
+    worker.cut_off()
     for thread in threads:
         thread.join(0.5)
 

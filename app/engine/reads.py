@@ -79,6 +79,7 @@ class WorkerView:
     started_at: datetime
     seen_at: datetime
     upkeep_at: datetime | None
+    workflows: list[str] | None  # which it can advance
     is_alive: bool
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from app.engine.registry import registry
-from app.engine.runtime import Connection
+from app.engine.runtime import Connection, runtime
 from app.engine.store_events import LOAD_EVENT, Event
 
 _RUN_COLUMNS = """id, workflow, version, owner_id, subject, event_id, epoch, wake_seq, attempt, flow_a, flow_b,
@@ -216,7 +216,13 @@ def claim_these(
 
     Never one of a workflow that this process does not know: during a deploy a hint may reach an older worker.
     """
-    values = {"worker": worker, "lease": lease, "ids": ids, "admitted": admitted, "workflows": registry.names()}
+    values = {
+        "worker": worker,
+        "lease": lease,
+        "ids": ids,
+        "admitted": admitted,
+        "workflows": registry.names(isolated=runtime().isolated),
+    }
     with connection.cursor(row_factory=class_row(Claimed)) as cursor:
         return cursor.execute(CLAIM_THESE, values).fetchall()
 

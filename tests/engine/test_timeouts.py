@@ -150,7 +150,7 @@ def test_an_abandoned_attempt_gets_no_connection_makes_no_call_outside_and_says_
     def try_everything(ctx):
         for deed in (
             lambda: db.session.execute(sa.text("SELECT 1")),
-            lambda: db.engine.connect(),
+            db.engine.connect,
             outside.before_outside_call,
             lambda: ctx.progress(message="late"),
         ):
