@@ -94,6 +94,12 @@ class RunActive(EngineError):
     code = "run_active"
 
 
+class ProcessLost(NonRetriable):
+    """The process of an isolated run ended in the middle of a step, and that was the step's last try."""
+
+    code = "process_lost"
+
+
 class Interrupt(BaseException):
     """Leaves the workflow's body. Not an Exception, so that `except Exception` in a body lets it pass."""
 

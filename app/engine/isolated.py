@@ -7,6 +7,7 @@ own lease. `run_worker` starts the first beside itself when there are isolated w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import time
 from app.engine import advance, process, store_upkeep
 from app.engine.beat import Beat
 from app.engine.endings import Ending
+from app.engine.errors import ProcessLost
 from app.engine.process import Worker
 from app.engine.publisher import Publisher
 from app.engine.registry import Isolated, registry
@@ -44,7 +46,7 @@ class IsolatedWorker(Worker):
     """Advances each run in a child of its zygote; its threads only watch over them."""
 
     def __init__(self) -> None:
-        self.zygote = Zygote(_advance_here)  # first of all: it is forked while this process has one thread
+        self.zygote = Zygote(_advance_here, _get_ready)  # first of all: it is forked while this process has one thread
         super().__init__(process.new_name(), "isolated")
         self._children: set[Child] = set()
         self._is_cut_off = False
@@ -105,7 +107,7 @@ class IsolatedWorker(Worker):
     def _let_go(self, run: Claimed, what: str) -> None:
         """Keep what was seen of a child that was lost, and let its lease run out now."""
         logger.warning("run.process_lost", run_id=str(run.id), workflow=run.workflow, how=what)
-        error = {"class": "ProcessLost", "code": "process_lost", "message": what}
+        error = {"class": ProcessLost.__name__, "code": ProcessLost.code, "message": what}
         pauses = list(registry.by_name[run.workflow].backoff)
         values = {"run_id": run.id, "epoch": run.epoch, "error": json.dumps(error), "pauses": pauses}
         with runtime().pool.connection() as connection, connection.transaction():
@@ -165,18 +167,31 @@ def _pass_on(pid: int, stop: threading.Event) -> None:
     os.kill(pid, signal.SIGTERM)
 
 
+def _get_ready() -> None:
+    """What a child does before there is a run for it."""
+    state = runtime()
+    state.forked()
+    state.is_disposable = True
+    state.pool.grow(WORKER_CONNECTIONS - CONNECTIONS)
+    _connect()
+
+
+def _connect() -> None:
+    """Have a connection that works: of one that broke while the child was waiting, its run must not suffer."""
+    with contextlib.suppress(*DATABASE_IS_AWAY), runtime().pool.connection() as connection:
+        connection.execute("SELECT")
+
+
 def _advance_here(order: tuple[Claimed, float]) -> int:
     """What a child does: advance one claimed run, with a heartbeat of its own, and say by its exit code how it went."""
     run, claimed_at = order
     state = runtime()
-    state.forked()
-    state.is_disposable = True
 
     def drain(_number: int, _frame: object) -> None:
         state.is_draining = True
 
     signal.signal(signal.SIGTERM, drain)
-    state.pool.grow(WORKER_CONNECTIONS - CONNECTIONS)
+    _connect()
     publisher = Publisher(state.ports.publish)
     state.announce = publisher.add
     beat = Beat(None, active_after=0.0)

@@ -18,6 +18,7 @@ from app.engine.errors import (
     LostLease,
     NonRetriable,
     Park,
+    ProcessLost,
     RetryAfter,
     StepError,
     StepTimeout,
@@ -54,13 +55,16 @@ def make(execution: Execution, kind: str, key: str, position: list[int], call: C
         LostLease: the run belongs to another worker.
     """
     past = execution.loaded.attempts.get(key, [])
-    if past and past[-1].retry_at and past[-1].retry_at > execution.now():
-        raise Park(past[-1].retry_at)
     failures = sum(not attempt.is_deferral for attempt in past)
+    retries = execution.workflow.retries if call.retries is None else call.retries
+    if failures <= retries and past and past[-1].retry_at and past[-1].retry_at > execution.now():
+        raise Park(past[-1].retry_at)
     started_at = execution.now()
     args, kwargs = _arguments(execution, key, call)
     shown = codec.dump_input([*args, *([kwargs] if kwargs else [])])
     draft = _Draft(execution, kind, key, position, shown, started_at)
+    if failures > retries:
+        return _fail(draft, ProcessLost("Its process was lost in its last try; its attempts say how."), past, 0)
     execution.active[key] = time.monotonic()
     try:
         gate = None if call.timeout is None else timeouts.Gate()
@@ -68,7 +72,6 @@ def make(execution: Execution, kind: str, key: str, position: list[int], call: C
             work = functools.partial(_try, draft, lambda: call.function(*args, **kwargs))
             return work() if call.timeout is None else timeouts.within(call.timeout, work)
     except Exception as error:  # noqa: BLE001  (the step wall: every error becomes a retry or a remembered failure)
-        retries = execution.workflow.retries if call.retries is None else call.retries
         return _fail(draft, error, past, retries - failures)
     finally:
         execution.active.pop(key, None)

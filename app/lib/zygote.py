@@ -1,4 +1,4 @@
-"""Fork a child for each order, from a process that has loaded everything and has a single thread.
+"""Fork children for orders, from a process that has loaded everything and has a single thread.
 
 A process with threads must not fork: a lock that another thread holds at that moment is locked in the child for ever.
 So a zygote is forked first, before there are threads or open connections; it does nothing but fork and watch. Its
@@ -54,14 +54,20 @@ class Child:
 class Zygote:
     """The side of the process that gives the orders; its threads may share it."""
 
-    def __init__(self, work: Work) -> None:
-        """Fork the zygote: `work(order)` is what its children do, and returns their exit code."""
+    def __init__(self, work: Work, prepare: Callable[[], object]) -> None:
+        """Fork the zygote.
+
+        Args:
+            work: what a child does with its order; returns its exit code.
+            prepare: what it does before it has one. One child is always ready, so that an order need not wait.
+        """
         self._line, there = Pipe()
         us = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             self._line.close()
-            _serve(there, work, us)
+            die_with(us)
+            _Forking(there, work, prepare).serve()
         there.close()
         self._lock = threading.Lock()
         self._children: dict[int, Child] = {}
@@ -73,11 +79,11 @@ class Zygote:
         self._listener.start()
 
     def fork(self, order: Any, *, memory_bytes: int | None = None, cpu_seconds: int | None = None) -> Child:
-        """Fork a child for `order` (anything that can be pickled).
+        """Have a child do `order` (anything that can be pickled).
 
         Args:
             order: what its work is called with.
-            memory_bytes: private memory that it may use beyond what the zygote has loaded.
+            memory_bytes: private memory that it may use beyond what is loaded already.
             cpu_seconds: processor time that it may use, over all its threads.
         """
         ticket = next(self._tickets)
@@ -129,63 +135,104 @@ def die_with(parent: int, number: int = signal.SIGKILL) -> None:
         os._exit(1)
 
 
-def _serve(line: Connection, work: Work, parent: int) -> NoReturn:
-    """Obey until the other side is gone; then kill every child, and end."""
-    die_with(parent)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # whoever gives the orders says when it is over
-    ear, mouth = os.pipe()
-    os.set_blocking(mouth, False)
-    signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    gc.freeze()  # what is loaded stays shared: a collection in a child would copy all of its pages
-    children: dict[int, int] = {}  # process id -> ticket
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            ready = wait([line, ear])
-            if ear in ready:
-                os.read(ear, 4096)
-            if line in ready:
-                word, *rest = line.recv()
-                if word == "end":
-                    break
-                if word == "signal":
-                    _signal(children, *rest)
+class _Forking:
+    """The zygote itself: obeys until the other side is gone; then kills every child, and ends."""
+
+    def __init__(self, line: Connection, work: Work, prepare: Callable[[], object]) -> None:
+        self._line, self._work, self._prepare = line, work, prepare
+        self._tickets: dict[int, int] = {}  # process id -> ticket
+        self._spare: tuple[int, Connection] | None = None
+        self._ear, mouth = os.pipe()
+        os.set_blocking(mouth, False)
+        signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # whoever gives the orders says when it is over
+        self._inherited = [line.fileno(), self._ear, mouth]
+        gc.freeze()  # what is loaded stays shared: a collection in a child would copy all of its pages
+
+    def serve(self) -> NoReturn:
+        """Fork and report."""
+        with contextlib.suppress(EOFError, OSError):
+            self._spare = self._fork()
+            while True:
+                ready = wait([self._line, self._ear])
+                if self._ear in ready:
+                    os.read(self._ear, 4096)
+                if self._line in ready:
+                    self._obey(*self._line.recv())
+                self._reap()
+        for pid in [*self._tickets, *([self._spare[0]] if self._spare else [])]:
+            _kill_group(pid)
+        os._exit(0)
+
+    def _obey(self, word: str, *rest: Any) -> None:
+        if word == "end":
+            raise EOFError
+        ticket, *order = rest
+        if word == "signal":
+            self._signal(ticket, *order)
+            return
+        pid, line = self._spare or self._fork()
+        self._tickets[pid] = ticket
+        with line, contextlib.suppress(OSError):  # it may just have died; that is then how its work ended
+            line.send(order)
+        self._spare = self._fork()
+
+    def _signal(self, ticket: int, number: int) -> None:
+        for pid, its in self._tickets.items():
+            if its == ticket:  # else it has ended
+                if number == signal.SIGKILL:
+                    _kill_group(pid)
                 else:
-                    ticket, *order = rest
-                    children[_fork(work, [line.fileno(), ear, mouth], *order)] = ticket
-            for pid, code in _reap(children):
-                line.send((children.pop(pid), code))
-    for pid in children:
-        _kill_group(pid)
-    os._exit(0)
+                    os.kill(pid, number)  # not yet waited for: the number is still its own
 
+    def _reap(self) -> None:
+        spare = self._spare
+        for pid in [*self._tickets, *([spare[0]] if spare else [])]:
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if not found:
+                continue
+            _kill_group(pid)  # what it started; the number is reserved while the group has members
+            if spare is not None and pid == spare[0]:
+                spare[1].close()
+                self._spare = None  # the next order makes another
+            else:
+                self._line.send((self._tickets.pop(pid), os.waitstatus_to_exitcode(status)))
 
-def _fork(work: Work, inherited: list[int], order: Any, memory_bytes: int | None, cpu_seconds: int | None) -> int:
-    zygote = os.getpid()
-    pid = os.fork()
-    if pid:
-        with contextlib.suppress(OSError):
-            os.setpgid(pid, pid)  # on both sides: whoever comes first
-        return pid
-    code = 1
-    try:
-        die_with(zygote)
-        with contextlib.suppress(OSError):
-            os.setpgid(0, 0)
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for descriptor in inherited:
-            os.close(descriptor)
-        _limit(memory_bytes, cpu_seconds)
-        code = work(order)
-    except BaseException:  # noqa: BLE001  (the wall of this process)
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)  # no thread is waited for
+    def _fork(self) -> tuple[int, Connection]:
+        """Fork a child that makes itself ready, and waits for its order."""
+        zygote = os.getpid()
+        orders, line = Pipe(duplex=False)
+        pid = os.fork()
+        if pid:
+            orders.close()
+            with contextlib.suppress(OSError):
+                os.setpgid(pid, pid)  # on both sides: whoever comes first
+            return pid, line
+        code = 1
+        try:
+            die_with(zygote)
+            with contextlib.suppress(OSError):
+                os.setpgid(0, 0)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            line.close()
+            for descriptor in self._inherited:
+                os.close(descriptor)
+            self._prepare()
+            order, memory_bytes, cpu_seconds = orders.recv()
+            _limit(memory_bytes, cpu_seconds)
+            code = self._work(order)
+        except EOFError:
+            code = 0  # the zygote is ending
+        except BaseException:  # noqa: BLE001  (the wall of this process)
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)  # no thread is waited for
 
 
 def _limit(memory_bytes: int | None, cpu_seconds: int | None) -> None:
@@ -204,25 +251,6 @@ def _data_bytes() -> int:
             if line.startswith("VmData:"):
                 return int(line.split()[1]) * 1024
     return 0
-
-
-def _signal(children: dict[int, int], ticket: int, number: int) -> None:
-    for pid, its in children.items():
-        if its == ticket:  # else it has ended
-            if number == signal.SIGKILL:
-                _kill_group(pid)
-            else:
-                os.kill(pid, number)  # not yet waited for: the number is still its own
-
-
-def _reap(children: dict[int, int]) -> list[tuple[int, int]]:
-    ended = []
-    for pid in list(children):
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            _kill_group(pid)  # what it started; the number is reserved while the group has members
-            ended.append((pid, os.waitstatus_to_exitcode(status)))
-    return ended
 
 
 def _kill_group(pid: int) -> None:

@@ -162,7 +162,7 @@ def test_sigkill_of_the_worker_leaves_no_orphan(start_worker, effects):
     start("alone/slow", seconds=600)
     wait_until(effects)
     family = psutil.Process(worker.pid).children(recursive=True)
-    assert len(family) == 3  # the worker of isolated runs, its zygote, the run
+    assert len(family) == 4  # the worker of isolated runs, its zygote, the run, and a process for the next one
     worker.kill()
     wait_until(lambda: not any(is_there(process.pid) for process in family))
 
