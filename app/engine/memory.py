@@ -62,7 +62,8 @@ def make(execution: Execution, kind: str, key: str, position: list[int], call: C
     started_at = execution.now()
     args, kwargs = _arguments(execution, key, call)
     shown = codec.dump_input([*args, *([kwargs] if kwargs else [])])
-    draft = _Draft(execution, kind, key, position, shown, started_at)
+    number = None if call.timeout is None else len(past) + 1
+    draft = _Draft(execution, kind, key, position, shown, started_at, number)
     if failures > retries:
         return _fail(draft, ProcessLost("Its process was lost in its last try; its attempts say how."), past, 0)
     execution.active[key] = time.monotonic()
@@ -108,6 +109,7 @@ class _Draft:
     position: list[int]
     input: str
     started_at: datetime
+    number: int | None  # of the try, when it has a timeout
 
     def finished(self, status: str, *, output: str | None = None, error: str | None = None) -> NewMemo:
         """Return the memo as it is written."""
@@ -126,6 +128,7 @@ class _Draft:
             error=error,
             size_bytes=size,
             seconds=(self.execution.now() - self.started_at).total_seconds(),
+            number=None if status == "failed" else self.number,
         )
 
 

@@ -3,31 +3,53 @@
 from __future__ import annotations
 
 import threading
+from typing import ClassVar
 
 import pytest
 import sqlalchemy as sa
 
 from app.accounts.models import User
 from app.db import db
-from app.engine import StepError, list_runs, list_steps, send, timeouts, workflow
+from app.engine import StepError, list_runs, list_steps, send, store, timeouts, workflow
+from app.engine.store import Stored
 from app.engine.testing import drain, run_workflow, sent_events
 from app.lib import outside
 from app.lib.ids import new_id
+from tests.crash.processes import wait_until
 
-SHORT = 0.05
+SHORT = 0.05  # of tries that hang
+LONG = 60  # of those that do not, however slow the machine is
 WAIT = 20
 
 
 @pytest.fixture
-def late():
+def abandon_once(monkeypatch):
+    """Let no timeout strike before `condition` holds, so that a slow machine tests the same."""
+
+    def patch(condition):
+        abandon = timeouts.Gate.abandon
+
+        def when_it_holds(gate):
+            assert condition()
+            return abandon(gate)
+
+        monkeypatch.setattr(timeouts.Gate, "abandon", when_it_holds)
+
+    return patch
+
+
+@pytest.fixture
+def late(abandon_once):
     """A try that hangs until it is let go, and what became of it afterwards."""
 
     class Late:
+        hangs = threading.Event()
         go = threading.Event()
         ended = threading.Event()
-        errors: list[str] = []  # noqa: RUF012
+        errors: ClassVar[list[str]] = []  # this class is of one test
 
         def hang(self, then=lambda: "late"):
+            self.hangs.set()
             try:
                 assert self.go.wait(WAIT)
                 return then()
@@ -45,26 +67,15 @@ def late():
                     thread.join(WAIT)
 
     late = Late()
-    late.errors = []
+    abandon_once(lambda: late.hangs.wait(WAIT))
     yield late
     late.let_go() if not late.ended.is_set() else None
-
-
-def once_late(late, then=lambda: "late"):
-    """Return a function that hangs at its first call only."""
-    calls = []
-
-    def work():
-        calls.append(1)
-        return late.hang(then) if len(calls) == 1 else "in time"
-
-    return work
 
 
 def test_a_timed_out_attempt_is_abandoned_and_the_step_tried_again(late):
     @workflow("slow", on="test/slow", backoff=[7.0])
     def slow(ctx, step):
-        return step.run("work", once_late(late) if not tries else lambda: "in time", timeout=SHORT)
+        return step.run("work", (lambda: "in time") if tries else late.hang, timeout=LONG if tries else SHORT)
 
     tries = []
     send("test/slow", {}, owner_id=None)
@@ -92,6 +103,35 @@ def test_its_late_result_is_refused(late):
     assert timeouts.count() == 0
 
 
+def test_its_late_result_is_refused_by_its_number_in_the_database_too(monkeypatch):
+    """As if the gate had let it through: the try that was recorded as failed is not remembered, the next one is."""
+    monkeypatch.setattr(timeouts.Gate, "commit", lambda _gate: None)
+    may_go = threading.Event()
+    ended = threading.Event()
+    make, stored = store.checkpoint, []
+
+    def checkpoint(connection, memo):
+        if not may_go.is_set() and memo.number == 1:
+            assert may_go.wait(WAIT)
+        stored.append((memo.number, make(connection, memo).is_mine))
+        ended.set()
+        return Stored(is_mine=stored[-1][1], is_new=stored[-1][1])
+
+    monkeypatch.setattr(store, "checkpoint", checkpoint)
+
+    @workflow("slow", on="test/slow", backoff=[1.0])
+    def slow(ctx, step):
+        return step.run("work", lambda: ctx.attempt, timeout=LONG if may_go.is_set() else SHORT)
+
+    send("test/slow", {}, owner_id=None)
+    drain()
+    may_go.set()
+    assert ended.wait(WAIT)
+    drain(advance=True)
+    assert stored == [(1, False), (2, True)]
+    assert list_runs(workflow="slow")[0].output == 2
+
+
 def test_its_session_is_invalidated_and_the_locks_in_it_are_freed(late, execute):
     execute("CREATE TABLE row (id int PRIMARY KEY, n int)")
     execute("INSERT INTO row VALUES (1, 0)")
@@ -102,7 +142,7 @@ def test_its_session_is_invalidated_and_the_locks_in_it_are_freed(late, execute)
 
     @workflow("slow", on="test/slow")
     def slow(ctx, step):
-        step.transaction("write", write, timeout=0.3)
+        step.transaction("write", write, timeout=SHORT)
 
     send("test/slow", {}, owner_id=None)
     drain()
@@ -115,7 +155,12 @@ def test_its_session_is_invalidated_and_the_locks_in_it_are_freed(late, execute)
         execute("DROP TABLE row")
 
 
-def test_a_statement_that_hangs_in_the_database_is_ended(execute):
+def test_a_statement_that_hangs_in_the_database_is_ended(execute, abandon_once):
+    def sleeping():
+        return execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'"
+        ).scalar()
+
     ended = threading.Event()
     errors = []
 
@@ -130,18 +175,14 @@ def test_a_statement_that_hangs_in_the_database_is_ended(execute):
 
     @workflow("slow", on="test/slow", retries=0)
     def slow(ctx, step):
-        step.transaction("hang", hang, timeout=0.3)
+        step.transaction("hang", hang, timeout=SHORT)
 
+    abandon_once(lambda: wait_until(lambda: sleeping() == 1) is None)
     run = run_workflow(slow, {})
     assert (run.status, run.error["code"]) == ("failed", "timeout")
     assert ended.wait(WAIT)
     assert len(errors) == 1
-    assert (
-        execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()"
-        ).scalar()
-        == 0
-    )
+    wait_until(lambda: sleeping() == 0)
 
 
 def test_an_abandoned_attempt_gets_no_connection_makes_no_call_outside_and_says_nothing_more(late):
@@ -187,30 +228,23 @@ def test_what_an_abandoned_attempt_sent_or_wrote_is_not_kept(late):
     assert db.session.scalar(sa.select(sa.func.count()).where(User.email == "late@example.org")) == 0
 
 
-def test_an_attempt_that_is_committing_at_its_timeout_is_waited_for(monkeypatch):
-    commits = threading.Event()
-    may_abandon = timeouts.Gate.abandon
-    original = timeouts.Gate.commit
+def test_an_attempt_that_is_committing_at_its_timeout_is_waited_for(monkeypatch, abandon_once):
+    commits, asked = threading.Event(), threading.Event()
+    begin_commit = timeouts.Gate.commit
 
     def commit(gate):
-        original(gate)
+        begin_commit(gate)
         commits.set()
         assert asked.wait(WAIT)
 
-    def abandon(gate):
-        asked.set()
-        return may_abandon(gate)
-
-    asked = threading.Event()
     monkeypatch.setattr(timeouts.Gate, "commit", commit)
-    monkeypatch.setattr(timeouts.Gate, "abandon", abandon)
+    abandon_once(lambda: commits.wait(WAIT) and not asked.set())
 
     @workflow("close", on="test/close")
     def close(ctx, step):
-        return step.run("work", lambda: "in time", timeout=0.2)
+        return step.run("work", lambda: "in time", timeout=SHORT)
 
     run = run_workflow(close, {})
-    assert commits.is_set()
     assert (run.status, run.output) == ("completed", "in time")
     assert list_steps(run.id)[0].attempts == []
 
@@ -227,11 +261,15 @@ def test_the_last_try_fails_the_step_which_the_body_may_catch(late):
 
 
 def test_timeouts_work_inside_branches_and_the_others_are_kept(late):
-    hangs = once_late(late)
+    tries = []
+
+    def part(s, n):
+        hangs = n == 1 and not tries
+        return s.run("work", late.hang if hangs else lambda: n, timeout=SHORT if hangs else LONG)
 
     @workflow("many", on="test/many", backoff=[1.0])
     def many(ctx, step):
-        return step.map("part", lambda s, n: s.run("work", hangs if n == 1 else lambda: n, timeout=SHORT), [0, 1, 2])
+        return step.map("part", part, [0, 1, 2])
 
     send("test/many", {}, owner_id=None)
     drain()
@@ -242,8 +280,9 @@ def test_timeouts_work_inside_branches_and_the_others_are_kept(late):
         "part[1]/work": "backing-off",
         "part[2]/work": "completed",
     }
+    tries.append(1)
     drain(advance=True)
-    assert list_runs(workflow="many")[0].output == [0, "in time", 2]
+    assert list_runs(workflow="many")[0].output == [0, 1, 2]
 
 
 def test_a_step_in_time_is_none_the_worse_for_its_timeout():
