@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from app.engine.errors import LostLease
+from app.lib import timeouts
 
 if TYPE_CHECKING:
     from app.engine.execution import Execution
     from app.engine.steps import Step
-    from app.engine.timeouts import Gate
 
 
 @dataclass
@@ -42,7 +42,6 @@ class Attempt:
     key: str
     number: int
     is_transaction: bool
-    gate: Gate | None = None  # of a step with a timeout
 
 
 _execution: ContextVar[Execution | None] = ContextVar("engine_execution", default=None)
@@ -63,12 +62,6 @@ def scope() -> Step | None:
 def attempt() -> Attempt | None:
     """Return the try of the step that this thread is in, or None."""
     return _attempt.get()
-
-
-def gate() -> Gate | None:
-    """Return the gate of the try that this thread is in, when it has a timeout."""
-    attempt = _attempt.get()
-    return None if attempt is None else attempt.gate
 
 
 @contextlib.contextmanager
@@ -108,8 +101,7 @@ def refuse_under_lost_lease() -> None:
         LostLease: another worker may be doing the same call.
         Abandoned: this try has timed out.
     """
-    if (timed := gate()) is not None:
-        timed.refuse()
+    timeouts.refuse()
     running = _execution.get()
     if running is not None and running.lease.is_over:
         running.lease.is_lost = True

@@ -67,15 +67,6 @@ class OutsideCallRefused(NonRetriable, EngineError):
     code = "outside_call_refused"
 
 
-class StepTimeout(Exception):
-    """A try of a step took longer than its `timeout`; tried again as after any other failure."""
-
-    code = "timeout"
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"It took longer than {seconds:g} s.")
-
-
 class RegistrationError(EngineError):
     """A workflow's options are illegal or its name is taken."""
 
@@ -94,12 +85,6 @@ class RunActive(EngineError):
     code = "run_active"
 
 
-class ProcessLost(NonRetriable):
-    """The process of an isolated run ended in the middle of a step, and that was the step's last try."""
-
-    code = "process_lost"
-
-
 class Interrupt(BaseException):
     """Leaves the workflow's body. Not an Exception, so that `except Exception` in a body lets it pass."""
 
@@ -114,10 +99,6 @@ class Park(Interrupt):
 
 class LostLease(Interrupt):
     """Another worker owns the run now, or the database cannot be reached: stop without a trace."""
-
-
-class Abandoned(Interrupt):
-    """This try of a step has timed out: nothing that it still does counts."""
 
 
 class Cancelled(Interrupt):

@@ -19,6 +19,7 @@ from app.engine.registry import Workflow, digest
 from app.engine.runtime import logger, runtime
 from app.engine.store import Claimed, Loaded
 from app.engine.store_events import Event
+from app.lib import timeouts
 
 if TYPE_CHECKING:
     from app.engine.steps import Step
@@ -48,14 +49,15 @@ class Execution:
         Raises:
             LostLease: another worker may own the run.
             Cancelled: somebody asked for it.
-            GiveBack: this process is shutting down.
+            GiveBack: this process is shutting down, or this one of an isolated run is better left.
         """
         if self.lease.is_over:
             self.lease.is_lost = True
             raise LostLease(self.run.id)
         if self.lease.is_cancel_requested:
             raise Cancelled(self.run.id)
-        if runtime().is_draining:
+        state = runtime()
+        if state.is_draining or (state.is_disposable and timeouts.count()):  # nothing abandoned outlives its process
             raise GiveBack(self.run.id)
 
     def active_json(self, after: float) -> str | None:
@@ -101,8 +103,7 @@ class Context:
     @property
     def is_cancelled(self) -> bool:
         """Tell whether somebody asked for the run to be cancelled, or this try has timed out: a step may stop early."""
-        gate = current.gate()
-        return self.execution.lease.is_cancel_requested or (gate is not None and gate.is_abandoned)
+        return self.execution.lease.is_cancel_requested or timeouts.is_abandoned()
 
     def now(self) -> datetime:
         """Return the time as an aware UTC datetime, remembered as a step: the same on every replay."""
@@ -121,8 +122,7 @@ class Context:
         message: str | None = None,
     ) -> None:
         """Say how far the run is; cheap, written at most ten times a second. Stops a try that has timed out."""
-        if (gate := current.gate()) is not None:
-            gate.refuse()
+        timeouts.refuse()
         self.execution.progress.say(current_step=current_step, done=done, total=total, message=message)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import threading
 import time
@@ -17,13 +16,13 @@ import time
 from app.engine import advance, process, store_upkeep
 from app.engine.beat import Beat
 from app.engine.endings import Ending
-from app.engine.errors import ProcessLost
 from app.engine.process import Worker
 from app.engine.publisher import Publisher
 from app.engine.registry import Isolated, registry
 from app.engine.runtime import CONNECTIONS, DATABASE_IS_AWAY, WORKER_CONNECTIONS, logger, runtime
 from app.engine.store import Claimed
-from app.lib.zygote import Child, Zygote, die_with
+from app.lib.companion import Companion
+from app.lib.zygote import Child, Zygote, how_ended
 
 LOOK_SECONDS = 0.5
 GRACE_SECONDS = 10.0  # for the step of a cancelled run to end by itself
@@ -52,8 +51,10 @@ class IsolatedWorker(Worker):
         self._is_cut_off = False
 
     def _advance(self, run: Claimed, claimed_at: float) -> str:
-        if self.stop.is_set() or not self.zygote.is_alive():
+        if not self.zygote.is_alive():
+            logger.error("worker.zygote_lost", worker=self.name)
             self.stop.set()
+        if self.stop.is_set():
             advance.give_back(run)
             return "queued"
         limits = registry.by_name[run.workflow].isolated or Isolated()
@@ -71,7 +72,7 @@ class IsolatedWorker(Worker):
             return "queued"
         if code is not None and FIRST_CODE <= code < FIRST_CODE + len(STATUSES):
             return STATUSES[code - FIRST_CODE]
-        self._let_go(run, _how(code or 0, limits))
+        self._let_go(run, how_ended(code or 0))
         return "lost"
 
     def cut_off(self) -> None:
@@ -107,7 +108,7 @@ class IsolatedWorker(Worker):
     def _let_go(self, run: Claimed, what: str) -> None:
         """Keep what was seen of a child that was lost, and let its lease run out now."""
         logger.warning("run.process_lost", run_id=str(run.id), workflow=run.workflow, how=what)
-        error = {"class": ProcessLost.__name__, "code": ProcessLost.code, "message": what}
+        error = {"class": "ProcessLost", "code": "process_lost", "message": what}
         pauses = list(registry.by_name[run.workflow].backoff)
         values = {"run_id": run.id, "epoch": run.epoch, "error": json.dumps(error), "pauses": pauses}
         with runtime().pool.connection() as connection, connection.transaction():
@@ -119,52 +120,27 @@ class IsolatedWorker(Worker):
 def run_worker() -> int:
     """Run a worker in this process until SIGTERM or SIGINT; returns the exit code.
 
-    With isolated workflows and `isolated_processes`, their worker runs beside it as a process of its own.
+    With isolated workflows and `isolated_processes`, their worker runs beside it as a process of its own; when that one
+    is lost this one stops, so that whoever started it starts both anew.
     """
-    ports = runtime().ports
-    beside = _fork_beside() if ports.isolated_processes and registry.names(isolated=True) else None
-    runtime().isolated = False
+    state = runtime()
+    beside = Companion(run_isolated) if state.ports.isolated_processes and registry.names(isolated=True) else None
+    state.isolated = False
     worker = Worker(process.new_name())
     if beside is None:
         return process.serve(worker)
-    ended = threading.Thread(target=_follow, args=(beside, worker.stop), name="beside", daemon=True)
-    ended.start()
-    threading.Thread(target=_pass_on, args=(beside, worker.stop), name="pass-on", daemon=True).start()
-    return process.serve(worker, at_end=lambda: ended.join(KILLED_SECONDS))
+    beside.follow(worker.stop, on_lost=lambda: logger.error("worker.isolated_lost", worker=worker.name))
+    return process.serve(worker, at_end=lambda: beside.join(state.ports.drain_seconds + KILLED_SECONDS))
 
 
 def run_isolated() -> int:
     """Run a worker of isolated workflows in this process until SIGTERM or SIGINT; returns the exit code."""
-    runtime().isolated = True
+    state = runtime()
+    state.forked()
+    state.isolated = True
     worker = IsolatedWorker()
     worker.zygote.start()
     return process.serve(worker, at_end=worker.zygote.close)
-
-
-def _fork_beside() -> int:
-    us = os.getpid()
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        die_with(us)
-        runtime().forked()
-        os._exit(run_isolated())
-    finally:
-        os._exit(1)
-
-
-def _follow(pid: int, stop: threading.Event) -> None:
-    """Stop when the worker beside us ends: whoever started us starts both anew."""
-    os.waitpid(pid, 0)
-    if not stop.is_set():
-        logger.error("worker.isolated_ended", pid=pid)
-        stop.set()
-
-
-def _pass_on(pid: int, stop: threading.Event) -> None:
-    stop.wait()
-    os.kill(pid, signal.SIGTERM)
 
 
 def _get_ready() -> None:
@@ -202,14 +178,3 @@ def _advance_here(order: tuple[Claimed, float]) -> int:
     publisher.close()
     telling.join(1.0)
     return FIRST_CODE + STATUSES.index(status)
-
-
-def _how(code: int, limits: Isolated) -> str:
-    """Say in a sentence how a child was lost."""
-    if code == -signal.SIGXCPU:
-        return f"Its process used more than {limits.cpu_seconds} s of processor time, and was killed."
-    if code == -signal.SIGKILL:
-        return "Its process was killed by SIGKILL, perhaps by the system for want of memory."
-    if code < 0:
-        return f"Its process was killed by {signal.Signals(-code).name}."
-    return f"Its process ended with code {code} in the middle of a step."

@@ -10,28 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.engine import codec, current, sending, store, timeouts
+from app.engine import codec, current, sending, store
 from app.engine.current import Attempt
-from app.engine.errors import (
-    EngineError,
-    LimitExceeded,
-    LostLease,
-    NonRetriable,
-    Park,
-    ProcessLost,
-    RetryAfter,
-    StepError,
-    StepTimeout,
-)
+from app.engine.errors import EngineError, LimitExceeded, LostLease, NonRetriable, Park, RetryAfter, StepError
 from app.engine.execution import Execution, backoff
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, Verdict, logger, runtime
 from app.engine.store import Memo, NewMemo, PastAttempt, Stored
+from app.lib import timeouts
 from app.lib.ids import new_id
 
 MAX_STATE_BYTES = 32 * 1024 * 1024
 MAX_DEFERRAL = timedelta(hours=24)
 MANY_STEPS = 1_000
 RETRY_SECONDS = 0.2
+PROCESS_LOST = {"code": "process_lost", "message": "Its process was lost in its last try; its attempts say how."}
 UNFORESEEN = "Something broke on our side."  # what progress says of an error whose text is not for people
 
 
@@ -65,11 +57,10 @@ def make(execution: Execution, kind: str, key: str, position: list[int], call: C
     number = None if call.timeout is None else len(past) + 1
     draft = _Draft(execution, kind, key, position, shown, started_at, number)
     if failures > retries:
-        return _fail(draft, ProcessLost("Its process was lost in its last try; its attempts say how."), past, 0)
+        return _fail(draft, StepError(key, PROCESS_LOST), past, 0)
     execution.active[key] = time.monotonic()
     try:
-        gate = None if call.timeout is None else timeouts.Gate()
-        with current.trying(Attempt(key, failures + 1, is_transaction=kind == "transaction", gate=gate)):
+        with current.trying(Attempt(key, failures + 1, is_transaction=kind == "transaction")):
             work = functools.partial(_try, draft, lambda: call.function(*args, **kwargs))
             return work() if call.timeout is None else timeouts.within(call.timeout, work)
     except Exception as error:  # noqa: BLE001  (the step wall: every error becomes a retry or a remembered failure)
@@ -92,8 +83,8 @@ def judge(error: Exception) -> Verdict:
         return Verdict(True, error.seconds, error.code, str(error), is_deferral=True)
     if isinstance(error, StepError):
         return Verdict(False, code=error.code, message=error.message)
-    if isinstance(error, StepTimeout):
-        return Verdict(True, code=error.code, message=str(error))
+    if isinstance(error, timeouts.TimedOut):
+        return Verdict(True, code="timeout", message=str(error))
     if isinstance(error, NonRetriable | EngineError):
         return Verdict(False, code=error.code, message=str(error))
     return runtime().ports.classify(error)
@@ -168,24 +159,16 @@ def _commit(memo: NewMemo) -> Stored:
         own = session()
         own.flush()
         sending.write_collected(own)
-        _pass_gate()
         stored = _write(sending.driver(own), memo)
         if stored.is_new:
             own.commit()
         else:
             own.rollback()
     else:
-        _pass_gate()
         stored = _write_alone(memo)
     if not stored.is_mine:
         raise LostLease(memo.run_id)
     return stored
-
-
-def _pass_gate() -> None:
-    gate = current.gate()
-    if gate is not None:
-        gate.commit()
 
 
 def _write_alone(memo: NewMemo) -> Stored:
@@ -208,6 +191,7 @@ def _write_alone(memo: NewMemo) -> Stored:
 
 
 def _write(connection: Connection, memo: NewMemo) -> Stored:
+    timeouts.commit()
     if memo.blob_id is not None and memo.output is not None:
         store.save_blob(connection, memo.blob_id, memo.output)
         memo = NewMemo(**{**vars(memo), "output": None})
@@ -290,7 +274,13 @@ def _fail(draft: _Draft, error: Exception, past: list[PastAttempt], retries_left
 
 
 def _log_failure(execution: Execution, key: str, error: Exception, verdict: Verdict, pause: float | None) -> None:
-    told = {"run_id": str(execution.run.id), "step": key, "error": type(error).__name__, "retry_in": pause}
+    told = {
+        "run_id": str(execution.run.id),
+        "step": key,
+        "error": type(error).__name__,
+        "retry_in": pause,
+        "abandoned": timeouts.count(),
+    }
     if verdict.is_foreseen:
         logger.info("step.failed", **told)
     else:

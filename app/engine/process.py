@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
-from app.engine import advance, store_upkeep, timeouts, upkeep
+from app.engine import advance, store_upkeep, upkeep
 from app.engine import worker as hints
 from app.engine.beat import Beat
 from app.engine.errors import EngineError
@@ -23,6 +23,7 @@ from app.engine.queue import note_others, why_failed
 from app.engine.runtime import CONNECTIONS, DATABASE_IS_AWAY, WORKER_CONNECTIONS, logger, runtime
 from app.engine.store import Claimed
 from app.engine.upkeep import identity
+from app.lib import timeouts
 
 SLICE_SECONDS = 5.0  # how long one hint goes on with other runs before RQ gets its thread back
 BATCH = 10

@@ -20,6 +20,7 @@ MAX_LIMITS = 2
 MAX_RETRIES = 20
 RETRIES = 4  # of a step, unless it or its workflow says otherwise; at least those of the engine's own steps
 MAX_KEY = 200
+MIN_MEMORY = 64 << 20  # bytes of an isolated run: its threads alone take a part of it
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,9 @@ def _check(workflow: Workflow) -> None:
     demand(0 <= workflow.retries <= MAX_RETRIES, f"retries must be between 0 and {MAX_RETRIES}.")
     demand(bool(workflow.backoff) and all(pause > 0 for pause in workflow.backoff), "backoff must be positive seconds.")
     demand(len(workflow.concurrency) <= MAX_LIMITS, "at most two concurrency limits are allowed.")
+    limits = workflow.isolated or Isolated()
+    demand((limits.memory_bytes or MIN_MEMORY) >= MIN_MEMORY, f"an isolated run needs {MIN_MEMORY} bytes of memory.")
+    demand(limits.cpu_seconds is None or limits.cpu_seconds >= 1, "cpu_seconds must be at least 1.")
     demand(all(limit.limit >= 1 for limit in workflow.concurrency), "a concurrency limit must be at least 1.")
     for pattern in workflow.on:
         demand(bool(_EVENT.fullmatch(pattern)), f"{pattern!r} is no event name.")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from app.engine import current, sending, timeouts
+from app.engine import current, sending
 from app.engine.errors import OutsideCallRefused
 from app.engine.queue import Hints
 from app.engine.runtime import Ports, install
-from app.lib import outside
+from app.lib import outside, timeouts
 
 
 def start(ports: Ports) -> None:

@@ -190,12 +190,9 @@ class Step:
 
 def _seconds(id: str, timeout: Duration | None) -> float | None:  # noqa: A002
     try:
-        found = None if timeout is None else seconds(timeout)
+        return None if timeout is None else seconds(timeout)
     except ValueError as error:
         raise EngineError(f"Step {id!r}: {error}") from error
-    if found is not None and found <= 0:
-        raise EngineError(f"Step {id!r}: a timeout must be longer than nothing; leave it out for none.")
-    return found
 
 
 def _send(name: str, data: dict[str, Any], *, owner_id: UUID | None) -> str:

@@ -25,7 +25,7 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 SPARE_SECONDS = 5  # of processor time between SIGXCPU, which a process may ignore, and its end
@@ -65,9 +65,12 @@ class Zygote:
         us = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            self._line.close()
-            die_with(us)
-            _Forking(there, work, prepare).serve()
+            try:
+                self._line.close()
+                die_with(us)
+                _Forking(there, work, prepare).serve()
+            finally:
+                os._exit(0)  # whatever happens, this copy of our caller must not go on
         there.close()
         self._lock = threading.Lock()
         self._children: dict[int, Child] = {}
@@ -127,6 +130,17 @@ class Zygote:
             child.end(-signal.SIGKILL)
 
 
+def how_ended(code: int) -> str:
+    """Say in a sentence how a child ended without being asked to."""
+    if code == -signal.SIGXCPU:
+        return "Its process used more processor time than it may, and was killed by SIGXCPU."
+    if code == -signal.SIGKILL:
+        return "Its process was killed by SIGKILL, perhaps by the system for want of memory."
+    if code < 0:
+        return f"Its process was killed by {signal.Signals(-code).name}."
+    return f"Its process ended by itself, with code {code}."
+
+
 def die_with(parent: int, number: int = signal.SIGKILL) -> None:
     """Have the kernel send this process, just forked, a signal when the thread that forked it ends (Linux)."""
     if _libc is not None:
@@ -151,7 +165,7 @@ class _Forking:
         self._inherited = [line.fileno(), self._ear, mouth]
         gc.freeze()  # what is loaded stays shared: a collection in a child would copy all of its pages
 
-    def serve(self) -> NoReturn:
+    def serve(self) -> None:
         """Fork and report."""
         with contextlib.suppress(EOFError, OSError):
             self._spare = self._fork()
@@ -164,7 +178,6 @@ class _Forking:
                 self._reap()
         for pid in [*self._tickets, *([self._spare[0]] if self._spare else [])]:
             _kill_group(pid)
-        os._exit(0)
 
     def _obey(self, word: str, *rest: Any) -> None:
         if word == "end":
@@ -223,7 +236,7 @@ class _Forking:
             self._prepare()
             order, memory_bytes, cpu_seconds = orders.recv()
             _limit(memory_bytes, cpu_seconds)
-            code = self._work(order)
+            code = int(self._work(order))
         except EOFError:
             code = 0  # the zygote is ending
         except BaseException:  # noqa: BLE001  (the wall of this process)
