@@ -89,7 +89,7 @@ def test_a_step_that_times_out_is_really_killed_and_the_run_goes_on(start_worker
 def test_too_much_memory_fails_the_step_and_nothing_else(start_worker, statuses):
     start_worker(lease=LONG)
     start("alone/greedy")
-    wait_until(lambda: statuses("alone-greedy") == {"failed": 1})
+    wait_until(lambda: statuses("alone-greedy") == {"failed": 1}, 60)
     run = only_run("alone-greedy")
     assert run.error["class"] == "MemoryError"
     assert [(step.key, step.status) for step in list_steps(run.id)] == [("little", "completed"), ("much", "failed")]
@@ -100,7 +100,7 @@ def test_too_much_processor_time_kills_the_process_and_fails_the_step_after_its_
 ):
     start_worker(lease=LONG)
     start("alone/busy")
-    wait_until(lambda: statuses("alone-busy") == {"failed": 1}, 30)
+    wait_until(lambda: statuses("alone-busy") == {"failed": 1}, 60)
     run = only_run("alone-busy")
     (step,) = list_steps(run.id)
     assert len(effects(step="spin")) == 2  # the first try and one retry
