@@ -17,7 +17,7 @@ def main() -> int:
         drain_seconds=float(os.environ.get("TEST_DRAIN", "25")),
     )
     create_app(settings)
-    return engine.run_worker()
+    return engine.run_isolated() if "TEST_ISOLATED" in os.environ else engine.run_worker()
 
 
 if __name__ == "__main__":

@@ -61,6 +61,20 @@ def test_an_isolated_run_has_a_process_of_its_own_and_the_others_go_on_in_thread
     assert worker.stop() == 0
 
 
+def test_isolated_runs_may_have_workers_of_their_own(start_worker, effects, statuses, monkeypatch):
+    monkeypatch.setenv("ISOLATED_PROCESSES", "0")
+    threads = start_worker()
+    start("alone/five")
+    start("crash/five")
+    wait_until(lambda: statuses("five-steps") == {"completed": 1})
+    assert psutil.Process(threads.pid).children() == []
+    assert statuses("alone") == {"queued": 1}
+    monkeypatch.setenv("TEST_ISOLATED", "yes")
+    alone = start_worker()
+    wait_until(lambda: statuses("alone") == {"completed": 1})
+    assert alone.stop() == threads.stop() == 0
+
+
 def test_a_killed_child_is_known_at_once_and_what_was_seen_is_kept(start_worker, effects, statuses):
     start_worker(lease=LONG)
     start("alone/once")

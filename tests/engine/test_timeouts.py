@@ -147,7 +147,7 @@ def test_its_session_is_invalidated_and_the_locks_in_it_are_freed(late, execute)
     send("test/slow", {}, owner_id=None)
     drain()
     try:
-        execute("SET statement_timeout = 5000; UPDATE row SET n = n + 10")  # the lock is free
+        execute("SET LOCAL statement_timeout = 5000; UPDATE row SET n = n + 10")  # the lock is free
         late.let_go()
         assert late.errors == ["Abandoned"]
         assert execute("SELECT n FROM row").scalar() == 10
