@@ -1,4 +1,4 @@
-"""Durations as people write them: "90s", "10m", "2h", "3d", "1w"."""
+"""Durations as people write them: "90s", "10m", "2h", "3d", "1w", a timedelta, or a number of seconds."""
 
 from __future__ import annotations
 
@@ -6,21 +6,33 @@ import re
 from datetime import timedelta
 
 Duration = str | float | timedelta
+LONGEST = 10 * 365 * 86_400.0  # seconds: what is longer is a slip of the pen, and overflows dates
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_TEXT = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+_TEXT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?([smhdw])")
 
 
-def seconds(duration: Duration) -> float:
-    """Return the seconds of a duration: a text such as "10m", a timedelta, or a number of seconds.
+def optional(value: Duration | None) -> float | None:
+    """Return a duration in seconds, and None for none; as `seconds`."""
+    return None if value is None else seconds(value)
+
+
+def seconds(value: Duration) -> float:
+    """Return a duration in seconds (0 to ten years).
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it is no duration; the message says how to write one.
     """
-    if isinstance(duration, timedelta):
-        return duration.total_seconds()
-    if isinstance(duration, int | float):
-        return float(duration)
-    found = _TEXT.fullmatch(duration)
-    if found is None:
-        raise ValueError(f"{duration!r} is no duration; write it like 90s, 10m, 2h, 3d or 1w.")
-    return float(found[1]) * _UNITS[found[2]]
+    found = None
+    if isinstance(value, timedelta):
+        found = value.total_seconds()
+    elif isinstance(value, str):
+        match = _TEXT.fullmatch(value)
+        found = float(match[1]) * _UNITS[match[2]] if match else None
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        found = value
+    if found is None or not 0 <= found <= LONGEST:
+        raise ValueError(
+            f"{value!r} is no duration: write '90s', '10m', '2h', '3d' or '1w', a timedelta or a number of seconds, "
+            "at most ten years."
+        )
+    return float(found)

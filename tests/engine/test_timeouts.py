@@ -313,4 +313,4 @@ def test_a_timeout_that_is_none_fails_the_run_and_says_how_to_write_it(timeout):
 
     run = run_workflow(wrong, {})
     assert (run.status, run.attempt) == ("failed", 0)
-    assert "write it like 90s, 10m" in run.error["message"]
+    assert "is no duration" in run.error["message"]
