@@ -61,6 +61,8 @@ def _start_engine(app: Throughline) -> None:
             run_threads=settings.run_threads,
             step_threads=settings.step_threads,
             retention=timedelta(days=settings.retention_days) if settings.retention_days else None,
+            isolated_processes=settings.isolated_processes,
+            drain_seconds=settings.drain_seconds,
         )
     engine.start(ports)
 

@@ -51,9 +51,10 @@ def web() -> None:
 
 
 @cli.command()
-def worker() -> None:
+@click.option("--isolated", is_flag=True, help="Only workflows that have a process of their own for each run.")
+def worker(*, isolated: bool) -> None:
     """Run one worker, which executes workflows. Start as many as you like, on any machine."""
-    _become("-m", "jobs.worker")
+    _become("-m", "jobs.worker", *(["--isolated"] if isolated else []))
 
 
 @cli.command()

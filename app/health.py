@@ -130,7 +130,13 @@ def worker() -> Check:
     alive = [one for one in engine.list_workers() if one.kind == "worker" and one.is_alive]
     if not alive:
         return _bad("worker", "No worker was heard of for half a minute. Start one: `throughline worker`.")
+    if any(one.isolated for one in engine.list_workflows()) and not _is_isolated_alive():
+        return _bad("worker", "Nobody runs isolated workflows. Start `throughline worker --isolated`, or see its log.")
     return Check("worker", is_ok=True, sentence=f"{len(alive)} alive, {sum(one.threads for one in alive)} threads")
+
+
+def _is_isolated_alive() -> bool:
+    return any(one.kind == "isolated" and one.is_alive for one in engine.list_workers())
 
 
 def upkeep() -> Check:

@@ -91,6 +91,8 @@ class Settings:
     run_threads: int = 16
     step_threads: int = 48
     retention_days: int = 90  # how long runs that ended are kept; 0: for ever
+    isolated_processes: int = 2  # runs at once that have a process of their own, beside each worker
+    drain_seconds: float = 25.0  # what a worker that stops leaves to the steps in hand
 
     @property
     def is_production(self) -> bool:
@@ -163,6 +165,8 @@ class Settings:
             run_threads=env.number("RUN_THREADS", cls.run_threads, 1, 256),
             step_threads=env.number("STEP_THREADS", cls.step_threads, 1, 1024),
             retention_days=env.number("RETENTION_DAYS", cls.retention_days, 0, 36_500),
+            isolated_processes=env.number("ISOLATED_PROCESSES", cls.isolated_processes, 0, 256),
+            drain_seconds=float(env.number("DRAIN_SECONDS", 25, 0, 3600)),
         )
         settings.check()
         return settings

@@ -61,7 +61,7 @@ class Up:
             self._start()
             self._supervisor.watch()
         except Stop:
-            self.say("Stopping: a step in hand has 25 seconds to end. Ctrl-C again stops at once; nothing is lost.")
+            self.say("Stopping: steps in hand have some seconds to end. Ctrl-C again stops at once; nothing is lost.")
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise no_space(self.folder.path) from error
@@ -116,7 +116,7 @@ class Up:
                 cwd=ROOT,
                 env=environment(self.changes),
                 pass_fds=pass_fds or (),
-                grace_seconds=30.0,
+                grace_seconds=self.settings.drain_seconds + 5.0,
             )
         )
 

@@ -18,10 +18,11 @@ from app.engine.errors import (
 )
 from app.engine.execution import Context
 from app.engine.hooks import Outcome
+from app.engine.isolated import run_isolated, run_worker
 from app.engine.logs import LogLine, list_logs
 from app.engine.metrics import metrics_page
-from app.engine.options import CancelOn, Concurrency, Debounce, On, RateLimit, Singleton, Throttle, Timeouts
-from app.engine.process import run_upkeep, run_worker
+from app.engine.options import CancelOn, Concurrency, Debounce, Isolated, On, RateLimit, Singleton, Throttle, Timeouts
+from app.engine.process import run_upkeep
 from app.engine.reads import (
     RunView,
     ScheduleView,
@@ -59,6 +60,7 @@ __all__ = [
     "EngineError",
     "Event",
     "ExpressionError",
+    "Isolated",
     "LimitExceeded",
     "LogLine",
     "NonRetriable",
@@ -113,6 +115,7 @@ __all__ = [
     "resume",
     "resume_schedule",
     "resume_workflow",
+    "run_isolated",
     "run_upkeep",
     "run_worker",
     "send",

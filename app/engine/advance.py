@@ -41,7 +41,7 @@ def claim_batch(worker: str, limit: int) -> list[tuple[Claimed, float]]:
     Of a single one, each kind has its turn. Returns them oldest first.
     """
     state = runtime()
-    names, lease = registry.names(), state.ports.lease_seconds
+    names, lease = registry.names(isolated=state.isolated), state.ports.lease_seconds
     claimed_at = time.monotonic()
     with state.pool.connection() as connection:
         share = (limit + next(_turns) % 2) // 2
@@ -182,12 +182,16 @@ def _go_round_again(run: Claimed) -> str:
 
 
 def _end(execution: Execution, ending: Ending) -> str:
-    run = execution.run
     meta = execution.meta.last(is_whole=ending.status != "cancelled")
     ending = replace(ending, progress=execution.progress.last(), meta=meta)
+    return end(execution.run, ending) or _go_round_again(execution.run)
+
+
+def end(run: Claimed, ending: Ending) -> str | None:
+    """End a claimed run; returns its status, or None when it could not be ended like that."""
     ended = finish_repeating(run.id, run.epoch, ending)
     if not ended.is_done:
-        return _go_round_again(run)
+        return None
     logger.info("run.ended", run_id=str(run.id), workflow=run.workflow, status=ending.status)
     sending.tell(ended.started, ended.sent)
     _announce(run, ended.promoted)

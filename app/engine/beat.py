@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from app.engine import advance, sending, store_upkeep
 from app.engine.execution import Execution, Owned
 from app.engine.runtime import DATABASE_IS_AWAY, logger, runtime
 from app.engine.store import Claimed
-from app.engine.upkeep import identity
 
 TICK = 0.1  # seconds: progress is written at most ten times a second
 LOOK_EVERY = 0.5  # a request or a lost lease is noticed within a second
@@ -20,9 +21,10 @@ ACTIVE_AFTER = 0.25  # a step that takes longer than this shows as running
 class Beat:
     """Watches over the executions of this process."""
 
-    def __init__(self, name: str, threads: int) -> None:
-        self._name = name
-        self._threads = threads
+    def __init__(self, identity: Callable[[], dict[str, Any]] | None, active_after: float = ACTIVE_AFTER) -> None:
+        """`identity` returns the row by which this process is known (None: by none)."""
+        self._identity = identity
+        self._active_after = active_after
         self._lock = threading.Lock()
         self._executions: dict[UUID, Owned] = {}
         self._shown: dict[UUID, str | None] = {}
@@ -73,7 +75,8 @@ class Beat:
         seconds, now = runtime().ports.lease_seconds, time.monotonic()
         with runtime().pool.connection() as connection:
             renewed = store_upkeep.heartbeat(connection, leases, seconds) if leases else set()
-            store_upkeep.seen(connection, identity(self._name, "worker", self._threads, len(leases)))
+            if self._identity is not None:
+                store_upkeep.seen(connection, self._identity())
         for run_id in renewed:
             executions[run_id].lease.renewed_at = now
 
@@ -98,7 +101,7 @@ class Beat:
                 continue  # claimed, and waiting for a thread: it has nothing to say
             execution.tell()
             progress, meta = execution.progress.take(), execution.meta.take()
-            active = execution.active_json(ACTIVE_AFTER)
+            active = execution.active_json(self._active_after)
             if progress is None and meta is None and active == self._shown.get(run_id):
                 continue
             done = False

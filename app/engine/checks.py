@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.engine import expressions
 from app.engine.errors import ExpressionError, RegistrationError
+from app.engine.options import Isolated
 from app.lib.cron import next_tick
 from app.lib.durations import Duration, seconds
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_LIMITS = 2
 MAX_RETRIES = 20
+MIN_MEMORY = 64 << 20  # bytes of an isolated run: its threads alone take a part of it
 HOLE = re.compile(r"\{([^{}]*)\}")  # in a subject
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _EVENT = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)*")
@@ -63,6 +65,9 @@ def _alone(workflow: Workflow) -> Iterator[tuple[bool, str]]:
     yield len(workflow.concurrency) <= MAX_LIMITS, "at most two concurrency limits are allowed."
     limits = [limit for limit in (*workflow.concurrency, workflow.throttle, workflow.rate_limit) if limit]
     yield workflow.jitter >= 0, "jitter must be seconds, at least 0."
+    process = workflow.isolated or Isolated()
+    yield (process.memory_bytes or MIN_MEMORY) >= MIN_MEMORY, f"an isolated run needs {MIN_MEMORY} bytes of memory."
+    yield process.cpu_seconds is None or process.cpu_seconds >= 1, "cpu_seconds must be at least 1."
     is_due = workflow.cron is None or next_tick(workflow.cron, datetime.now(UTC)) is not None
     yield is_due, f"{workflow.cron!r} is never due."
     yield all(limit.limit >= 1 for limit in limits), "a limit must be at least 1."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from uuid import UUID
 
 from app.engine.errors import LostLease
+from app.lib import timeouts
 from app.lib.changes import Change
 
 if TYPE_CHECKING:
@@ -114,7 +115,9 @@ def refuse_under_lost_lease() -> None:
 
     Raises:
         LostLease: another worker may be doing the same call.
+        Abandoned: this try has timed out.
     """
+    timeouts.refuse()
     running = _execution.get()
     if running is not None and running.lease.is_over:
         running.lease.is_lost = True

@@ -22,6 +22,7 @@ from app.engine.runtime import runtime
 from app.engine.store import Claimed, Loaded
 from app.engine.store_events import Event
 from app.engine.streams import Stream
+from app.lib import timeouts
 
 if TYPE_CHECKING:
     from app.engine.steps import Step
@@ -88,14 +89,15 @@ class Execution(Owned):
         Raises:
             LostLease: another worker may own the run.
             Cancelled, Paused: somebody asked for it.
-            GiveBack: this process is shutting down.
+            GiveBack: this process is shutting down, or this one of an isolated run is better left.
         """
         if self.lease.is_over:
             self.lease.is_lost = True
             raise LostLease(self.run.id)
         if self.lease.requested is not None:
             raise (Cancelled if self.lease.requested == "cancel" else Paused)(self.run.id)
-        if runtime().is_draining:
+        state = runtime()
+        if state.is_draining or (state.is_disposable and timeouts.count()):  # nothing abandoned outlives its process
             raise GiveBack(self.run.id)
 
 
@@ -130,8 +132,8 @@ class Context:
 
     @property
     def is_cancelled(self) -> bool:
-        """Tell whether somebody asked for the run to be cancelled; a long step may stop early."""
-        return self.execution.lease.requested == "cancel"
+        """Tell whether somebody asked for the run to be cancelled, or this try has timed out: a step may stop early."""
+        return self.execution.lease.requested == "cancel" or timeouts.is_abandoned()
 
     @property
     def meta(self) -> Meta:
@@ -167,7 +169,8 @@ class Context:
         total: float | None = None,
         message: str | None = None,
     ) -> None:
-        """Say how far the run is; cheap, written at most ten times a second."""
+        """Say how far the run is; cheap, written at most ten times a second. Stops a try that has timed out."""
+        timeouts.refuse()
         self.execution.progress.say(current_step=current_step, done=done, total=total, message=message)
 
 

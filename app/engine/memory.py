@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -15,13 +16,14 @@ from app.engine.errors import EngineError, LimitExceeded, LostLease, NonRetriabl
 from app.engine.execution import Execution, backoff
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, Verdict, logger, runtime
 from app.engine.store import BODY, Memo, NewMemo, PastAttempt, Stored
-from app.lib import tracing
+from app.lib import timeouts, tracing
 from app.lib.ids import new_id
 
 MAX_STATE_BYTES = 32 * 1024 * 1024
 MAX_DEFERRAL = timedelta(hours=24)
 MANY_STEPS = 1_000
 RETRY_SECONDS = 0.2
+PROCESS_LOST = {"code": "process_lost", "message": "Its process was lost in its last try; its attempts say how."}
 UNFORESEEN = "Something broke on our side."  # what progress says of an error whose text is not for people
 
 
@@ -32,6 +34,7 @@ class Call(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     retries: int | None
+    timeout: float | None = None  # seconds of one try
 
 
 def make(execution: Execution, kind: str, key: str, position: list[int], call: Call) -> Any:
@@ -43,21 +46,26 @@ def make(execution: Execution, kind: str, key: str, position: list[int], call: C
         LostLease: the run belongs to another worker.
     """
     past = execution.loaded.attempts.get(key, [])
-    if past and past[-1].retry_at and past[-1].retry_at > execution.now():
-        raise Park(past[-1].retry_at)
     failures = sum(not attempt.is_deferral for attempt in past)
+    retries = execution.workflow.retries if call.retries is None else call.retries
+    if failures <= retries and past and past[-1].retry_at and past[-1].retry_at > execution.now():
+        raise Park(past[-1].retry_at)
     args, kwargs = _arguments(execution, key, call)
     shown = codec.dump_input([*args, *([kwargs] if kwargs else [])])
     attempt = Attempt(key, failures + 1, kind == "transaction")
-    draft = _Draft(execution, kind, key, position, shown, time.monotonic(), attempt)
+    number = None if call.timeout is None else len(past) + 1
+    draft = _Draft(execution, kind, key, position, shown, time.monotonic(), attempt, number)
+    if failures > retries:
+        return _fail(draft, StepError(key, PROCESS_LOST), past, 0)
     execution.active[key] = draft.began
     execution.meta.is_caught_up = True
     try:
         traced = tracing.span(f"step {key}", step=key, kind=kind, attempt=attempt.number)
         with current.trying(attempt), traced:
-            return _try(draft, call.function, args, kwargs)
+            if call.timeout is None:
+                return _try(draft, call.function, args, kwargs)
+            return timeouts.within(call.timeout, functools.partial(_try, draft, call.function, args, kwargs))
     except Exception as error:  # noqa: BLE001  (the step wall: every error becomes a retry or a remembered failure)
-        retries = execution.workflow.retries if call.retries is None else call.retries
         return _fail(draft, error, past, retries - failures)
     finally:
         execution.active.pop(key, None)
@@ -77,6 +85,8 @@ def judge(error: Exception) -> Verdict:
         return Verdict(True, error.seconds, error.code, str(error), is_deferral=True)
     if isinstance(error, StepError):
         return Verdict(False, code=error.code, message=error.message)
+    if isinstance(error, timeouts.TimedOut):
+        return Verdict(True, code="timeout", message=str(error))
     if isinstance(error, NonRetriable | EngineError):
         return Verdict(False, code=error.code, message=str(error))
     return runtime().ports.classify(error)
@@ -92,6 +102,7 @@ class _Draft(NamedTuple):
     input: str
     began: float  # time.monotonic()
     attempt: Attempt
+    number: int | None  # of the try, when it has a timeout
 
     def finished(self, status: str, *, output: str | None = None, error: str | None = None) -> NewMemo:
         """Return the memo as it is written."""
@@ -111,6 +122,7 @@ class _Draft(NamedTuple):
             size_bytes=size,
             seconds=time.monotonic() - self.began,
             meta=json.dumps(self.attempt.meta) if self.attempt.meta and output else None,
+            number=None if status == "failed" else self.number,
         )
 
 
@@ -185,6 +197,7 @@ def _write_alone(memo: NewMemo) -> Stored:
 
 
 def _write(connection: Connection, memo: NewMemo) -> Stored:
+    timeouts.commit()
     if memo.blob_id is not None and memo.output is not None:
         store.save_blob(connection, memo.blob_id, memo.output)
         memo = memo._replace(output=None)
@@ -255,7 +268,13 @@ def _fail(draft: _Draft, error: Exception, past: list[PastAttempt], retries_left
 
 
 def _log_failure(execution: Execution, key: str, error: Exception, verdict: Verdict, pause: float | None) -> None:
-    told = {"run_id": str(execution.run.id), "step": key, "error": type(error).__name__, "retry_in": pause}
+    told = {
+        "run_id": str(execution.run.id),
+        "step": key,
+        "error": type(error).__name__,
+        "retry_in": pause,
+        "abandoned": timeouts.count(),
+    }
     if verdict.is_foreseen:
         logger.info("step.failed", **told)
     else:

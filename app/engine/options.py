@@ -108,6 +108,14 @@ class Timeouts:
     finish: Duration | None = None
 
 
+@dataclass(frozen=True)
+class Isolated:
+    """A run's own process, and what it may use for each claim of the run (where the system can limit it)."""
+
+    memory_bytes: int | None = None  # private memory, beyond what the application has loaded
+    cpu_seconds: int | None = None  # over all its threads
+
+
 def spacing(limit: Throttle | RateLimit) -> tuple[float, float]:
     """Return the seconds between two starts, and by how many seconds a burst may be early (the terms of GCRA)."""
     gap = seconds(limit.period) / limit.limit

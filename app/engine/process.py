@@ -9,7 +9,9 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 from uuid import UUID
 
 from app.engine import advance, store_upkeep, upkeep, waits
@@ -22,6 +24,7 @@ from app.engine.queue import note_others, why_failed
 from app.engine.runtime import CONNECTIONS, DATABASE_IS_AWAY, WORKER_CONNECTIONS, logger, runtime
 from app.engine.store import Claimed
 from app.engine.upkeep import identity
+from app.lib import timeouts
 from app.lib.coalescing import Coalescer
 
 SLICE_SECONDS = 5.0  # how long one hint goes on with other runs before RQ gets its thread back
@@ -29,7 +32,6 @@ BATCH = 10
 SHORT_SECONDS = 0.1  # more than one is claimed at once only while runs take no longer than this
 PATIENCE_SECONDS = 0.5  # for which a claimed run waits for a thread, before other workers may have it
 POLL_SECONDS = 0.5
-DRAIN_SECONDS = 25.0
 NOTED = 20  # of the other runs of a slice, on the dashboard
 Advanced = tuple[str, str, str]  # workflow, run, what it came to
 
@@ -41,11 +43,12 @@ class RunFailed(Exception):
 class Worker:
     """The run threads of this process and what they are doing."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.threads = runtime().ports.run_threads
+    def __init__(self, name: str, kind: str = "worker") -> None:
+        ports = runtime().ports
+        self.name, self.kind = name, kind
+        self.threads = ports.run_threads if kind == "worker" else max(1, ports.isolated_processes)
         self.stop = threading.Event()
-        self.beat = Beat(name, self.threads)
+        self.beat = Beat(self._identity)
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="run")
         self._claiming = threading.Lock()
         self._ready: deque[Owned] = deque()  # claimed, and to be taken by whichever thread comes first
@@ -58,10 +61,14 @@ class Worker:
         with self._slots:
             return self._slots.wait_for(lambda: self._free > 0, timeout)
 
-    def is_busy(self) -> bool:
-        """Tell whether a run thread has anything to do."""
+    def is_idle(self, timeout: float = 0.0) -> bool:
+        """Wait up to `timeout` seconds until no run thread has anything to do."""
         with self._slots:
-            return self._free < self.threads
+            return self._slots.wait_for(lambda: self._free == self.threads, timeout)
+
+    def cut_off(self) -> None:
+        """Give back the runs that are still inside a step: this process is about to end with them."""
+        self.beat.give_all_back()
 
     def submit(self, work: object, *args: object) -> Future[None] | None:
         """Run `work(*args)` on a run thread if one is free."""
@@ -122,8 +129,13 @@ class Worker:
         finally:
             with self._slots:
                 self._free += 1
-                self._slots.notify()
+                self._slots.notify_all()
             self._wake_free_threads()
+
+    def _identity(self) -> dict[str, Any]:
+        with self._slots:
+            busy = self.threads - self._free
+        return identity(self.name, self.kind, self.threads, busy + timeouts.count())
 
     def _advance(self, run: Claimed, claimed_at: float) -> str:
         began = time.monotonic()
@@ -197,12 +209,16 @@ def perform(run_id: str) -> str:
     return status
 
 
-def run_worker() -> int:
-    """Run a worker in this process until SIGTERM or SIGINT; returns the exit code."""
-    global _worker  # noqa: PLW0603
+def new_name() -> str:
+    """Return a name for a worker of this process."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+def serve(worker: Worker, at_end: Callable[[], object] = lambda: None) -> int:
+    """Run a worker in this process until SIGTERM or SIGINT, and call `at_end` last; returns the exit code."""
+    global _worker
     state = runtime()
-    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-    worker = _worker = Worker(name)
+    name, _worker = worker.name, worker
     signals = _listen_for_signals(worker.stop)
     publisher, matcher = Coalescer(state.ports.publish), Coalescer(waits.look_for_waits)
     state.announce, state.look_for_waits = publisher.add, matcher.add
@@ -216,7 +232,7 @@ def run_worker() -> int:
     ]
     for thread in threads:
         thread.start()
-    logger.info("worker.started", worker=name, threads=worker.threads)
+    logger.info("worker.started", worker=name, kind=worker.kind, threads=worker.threads)
     while not worker.stop.wait(POLL_SECONDS):
         try:
             worker.poll()
@@ -224,9 +240,10 @@ def run_worker() -> int:
             logger.warning("worker.database_away", error=type(error).__name__)
     _drain(worker, threads)
     matcher.close()
+    at_end()
     publisher.close()
     logger.info("worker.stopped", worker=name, by=signals[0] if signals else "", cut_off=worker.beat.count())
-    if worker.is_busy():
+    if not worker.is_idle():
         os._exit(0)  # Python would wait for the threads of steps that are still busy, and their runs are given back
     return 0
 
@@ -254,12 +271,11 @@ def run_upkeep() -> int:
 
 def _drain(worker: Worker, threads: list[threading.Thread]) -> None:
     """Let each run come to its next step and give its lease back."""
-    runtime().is_draining = True
-    deadline = time.monotonic() + DRAIN_SECONDS
+    state = runtime()
+    state.is_draining = True
     worker.shut()
-    while worker.is_busy() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    worker.beat.give_all_back()
+    worker.is_idle(state.ports.drain_seconds)
+    worker.cut_off()
     for thread in threads:
         thread.join(0.5)
 

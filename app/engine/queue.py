@@ -15,10 +15,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue, get_current_job
 from rq.job import Job, JobStatus
+from rq.queue import EnqueueData
 from rq.registry import FailedJobRegistry
 from rq.results import Result
 from rq.serializers import JSONSerializer
 
+from app.engine.registry import registry
 from app.engine.runtime import logger
 
 TIMEOUT = 0.25  # seconds
@@ -30,9 +32,9 @@ MOST_FAILED = 1000  # failed jobs that the dashboard keeps; the run pages keep t
 PERFORM = "app.engine.process.perform"
 
 
-def queue_name(namespace: str) -> str:
-    """Return the name of the engine's queue."""
-    return f"{namespace}-runs"
+def queue_name(namespace: str, kind: str = "worker") -> str:
+    """Return the name of the queue of this kind of workers."""
+    return f"{namespace}-isolated" if kind == "isolated" else f"{namespace}-runs"
 
 
 class Hints:
@@ -42,7 +44,10 @@ class Hints:
         self.connection = redis.Redis.from_url(
             redis_url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0)
         )
-        self.queue = Queue(queue_name(namespace), connection=self.connection, serializer=JSONSerializer)
+        self.queue, self.isolated = (
+            Queue(queue_name(namespace, kind), connection=self.connection, serializer=JSONSerializer)
+            for kind in ("worker", "isolated")
+        )
         self._failed = FailedJobRegistry(queue=self.queue)
         self._too_many: list[str] = []
 
@@ -51,22 +56,18 @@ class Hints:
 
         A job is named after its run, so that the RQ dashboard says workflow and run.
         """
-        jobs = [
-            Queue.prepare_data(
-                PERFORM,
-                args=(run_id,),
-                timeout=-1,
-                result_ttl=RESULT_TTL,
-                failure_ttl=FAILURE_TTL,
-                **_names(workflow, run_id),
-            )
-            for workflow, run_id in list(runs)[:MOST_AT_ONCE]
-        ]
-        try:
-            if self.queue.count < MOST_WAITING:  # more would only be found done already
-                self.queue.enqueue_many(jobs)
-        except redis.RedisError as error:
-            logger.warning("hint.lost", runs=len(jobs), error=type(error).__name__)
+        by_queue: dict[Queue, list[EnqueueData]] = {}
+        isolated = registry.names(isolated=True)
+        for workflow, run_id in runs:
+            jobs = by_queue.setdefault(self.isolated if workflow in isolated else self.queue, [])
+            if len(jobs) < MOST_AT_ONCE:
+                jobs.append(_job(workflow, run_id))
+        for queue, jobs in by_queue.items():
+            try:
+                if queue.count < MOST_WAITING:  # more would only be found done already
+                    queue.enqueue_many(jobs)
+            except redis.RedisError as error:
+                logger.warning("hint.lost", runs=len(jobs), error=type(error).__name__)
 
     def show_failed(self, workflow: str, run_id: str) -> None:
         """Show a run that failed without a hint of its own as a failed job, in one round trip; never raises.
@@ -116,6 +117,11 @@ def note_others(others: Sequence[tuple[str, str, str]]) -> None:
         job.save_meta()  # type: ignore[no-untyped-call]
     except redis.RedisError as error:
         logger.warning("hint.others_not_noted", job=job.id, error=type(error).__name__)
+
+
+def _job(workflow: str, run_id: str) -> EnqueueData:
+    times: dict[str, Any] = {"timeout": -1, "result_ttl": RESULT_TTL, "failure_ttl": FAILURE_TTL}
+    return Queue.prepare_data(PERFORM, args=(run_id,), **times, **_names(workflow, run_id))
 
 
 def _names(workflow: str, run_id: str, key: str = "job_id") -> dict[str, Any]:

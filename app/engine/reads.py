@@ -11,6 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from app.engine.options import Isolated
 from app.engine.registry import registry
 from app.engine.runtime import runtime
 from app.engine.schema import FINAL, blob, event, pause, run, schedule, step, step_attempt, wait, worker
@@ -86,8 +87,8 @@ class WorkerView:
     started_at: datetime
     seen_at: datetime
     upkeep_at: datetime | None
-    is_alive: bool
     workflows: list[str] | None  # which it can advance
+    is_alive: bool
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class WorkflowView:
     cron: str | None
     version: int
     is_hook: bool
+    isolated: Isolated | None
     is_paused: bool
 
 
@@ -251,7 +253,20 @@ def list_workflows() -> list[WorkflowView]:
     """Return the workflows of this process by name, hooks included."""
     paused = set(runtime().ports.session.scalars(sa.select(pause.c.workflow)))
     return [
-        WorkflowView(name, tuple(on.event for on in found.on), found.cron, found.version, found.is_hook, name in paused)
+        WorkflowView(
+            name=name,
+            on=tuple(on.event for on in found.on),
+            is_paused=name in paused,
+            **{field: vars(found)[field] for field in ("cron", "version", "is_hook", "isolated")},
+        )
+            name,
+            tuple(on.event for on in found.on),
+            found.cron,
+            found.version,
+            found.is_hook,
+            found.isolated is not None,
+            name in paused,
+        )
         for name, found in sorted(registry.by_name.items())
     ]
 

@@ -11,7 +11,7 @@ from typing import Any
 from app.engine import expressions
 from app.engine.checks import HOLE, check
 from app.engine.errors import EngineError, ExpressionError, RegistrationError
-from app.engine.options import CancelOn, Concurrency, Debounce, On, RateLimit, Singleton, Throttle, Timeouts
+from app.engine.options import CancelOn, Concurrency, Debounce, Isolated, On, RateLimit, Singleton, Throttle, Timeouts
 from app.engine.runtime import logger
 
 DAY = 86_400
@@ -42,11 +42,11 @@ class Workflow:
     idempotency: str | None = None
     cancel_on: Sequence[CancelOn] = ()
     timeouts: Timeouts = NO_TIMEOUTS
-    isolated: bool = False
     subject: str | None = None
     version: int = 1
     hook: str | None = None  # the name of the workflow that runs when this one ends badly
     is_hook: bool = False
+    isolated: Isolated | None = None  # its runs have a process of their own
 
     def is_started_by(self, name: str, context: Mapping[str, Any]) -> bool:
         """Tell whether an event of this name starts a run; a condition that cannot be evaluated does not hold."""
@@ -119,9 +119,9 @@ class Registry:
                 return known.name
         raise EngineError(f"There is no workflow {workflow!r} in this process.")
 
-    def names(self) -> list[str]:
-        """Return the names of all workflows, hooks included."""
-        return list(self.by_name)
+    def names(self, *, isolated: bool | None = None) -> list[str]:
+        """Return the names of all workflows, hooks included; or only of those that are isolated, or are not."""
+        return [name for name, found in self.by_name.items() if isolated in (None, found.isolated is not None)]
 
     def listeners(self, name: str, context: Mapping[str, Any]) -> list[Workflow]:
         """Return the workflows that an event of this name starts; `context` is what their conditions look into."""
@@ -162,9 +162,9 @@ def workflow(
     cancel_on: Sequence[CancelOn] = (),
     timeouts: Timeouts = NO_TIMEOUTS,
     on_failure: Callable[..., Any] | None = None,
-    isolated: bool = False,
     subject: str | None = None,
     version: int = 1,
+    isolated: Isolated | bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function `(ctx, step)` as a durable workflow; it is returned unchanged.
 
@@ -190,13 +190,15 @@ def workflow(
         timeouts: how long it may take to start, and to end.
         on_failure: `(ctx, outcome)`, run in one transaction, exactly once, when a run failed, died or was
             cancelled; it shows as the run `<name>-failed` and is tried again at least four times.
-        isolated: runs in a process of its own, which can be killed.
         subject: what the run is about, for example `video:{event.data.video_id}`.
         version: recorded by each run.
+        isolated: its runs have a process of their own, which a step's timeout, a cancellation and these limits end for
+            certain. It costs some 20 ms a claim; `ctx` and `step` are the same.
 
     Raises:
         RegistrationError: an option is illegal, alone or with another, or the name is taken.
     """
+    isolated = Isolated() if isolated is True else isolated or None  # type: ignore[assignment]
     options = {option: value for option, value in locals().items() if option not in ("on", "on_failure")}  # its fields
     triggers = (on,) if isinstance(on, str | On) else on
     hook = f"{name}-failed" if on_failure else None

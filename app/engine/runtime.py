@@ -61,6 +61,8 @@ class Ports:
     run_threads: int = 16
     step_threads: int = 48
     retention: timedelta | None = timedelta(days=90)  # how long what has ended is kept; None: for ever
+    isolated_processes: int = 2  # isolated runs at once, beside a worker (0: only a worker of their own runs them)
+    drain_seconds: float = 25.0  # what a worker that stops leaves to the steps in hand
 
 
 CONNECTIONS = 2  # of the engine's own, in any process: a web process needs next to none
@@ -101,10 +103,17 @@ class Runtime:
     ports: Ports
     pool: Pool
     is_draining: bool = False
+    is_disposable: bool = False  # this process advances one run and ends
+    isolated: bool | None = None  # which workflows this process claims runs of: only these, only the others, all
     announce: Callable[[Iterable[str]], None] = field(default=lambda _topics: None)
     look_for_waits: Callable[[Iterable[UUID]], None] = field(default=lambda _events: None)
     hint: Callable[[Iterable[tuple[str, str]]], None] = field(default=lambda _runs: None)
     show_failed: Callable[[str, str], None] = field(default=lambda _workflow, _run_id: None)
+
+    def forked(self) -> None:
+        """Leave the connections of the process that was forked to it, without closing them."""
+        self.ports.engine.dispose(close=False)
+        self.pool = Pool(self.ports.engine)
 
 
 _current: Runtime | None = None

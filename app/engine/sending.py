@@ -25,6 +25,7 @@ from app.engine.registry import compact
 from app.engine.runtime import Connection, runtime
 from app.engine.store_events import NewEvent
 from app.engine.store_starting import NewRun
+from app.lib import timeouts
 from app.lib.ids import new_id
 
 MAX_EVENTS = 5000
@@ -183,6 +184,7 @@ def listen() -> None:
 
 
 def _before_commit(session: Session) -> None:
+    timeouts.refuse()
     if session.info.get(_COLLECTED) and session.get_nested_transaction() is None:
         session.flush()  # the caller's rows first: a refused row costs no event
         write_collected(session)

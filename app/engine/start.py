@@ -6,7 +6,7 @@ from app.engine import current, sending, waits
 from app.engine.errors import OutsideCallRefused
 from app.engine.queue import Hints
 from app.engine.runtime import Ports, install
-from app.lib import outside
+from app.lib import outside, timeouts
 
 
 def start(ports: Ports) -> None:
@@ -17,6 +17,7 @@ def start(ports: Ports) -> None:
         hints = Hints(ports.redis_url, ports.namespace)
         state.hint, state.show_failed = hints.give, hints.show_failed
     sending.listen()
+    timeouts.listen(ports.engine)
     outside.guard("engine", refuse_outside_call, first=True)  # the database's guard drops what was collected
 
 
@@ -25,6 +26,7 @@ def refuse_outside_call() -> None:
 
     Raises:
         LostLease: another worker may be doing the same call.
+        Abandoned: this try of the step has timed out.
         OutsideCallRefused: inside `step.transaction`, or with events, cancellations or reruns that are not committed.
     """
     current.refuse_under_lost_lease()

@@ -41,7 +41,15 @@ class Step:
         self._last_seen = 0
         self.interrupt: Interrupt | None = None
 
-    def run(self, id: str, function: Callable[..., Any], *args: Any, retries: int | None = None, **kwargs: Any) -> Any:  # noqa: A002
+    def run(
+        self,
+        id: str,  # noqa: A002
+        function: Callable[..., Any],
+        *args: Any,
+        retries: int | None = None,
+        timeout: Duration | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """Run `function(*args, **kwargs)` and remember its result (JSON).
 
         What the function wrote to the database and the memo are committed together; its effects elsewhere happen
@@ -52,12 +60,14 @@ class Step:
             function: the work; at most one outside call.
             *args: passed on; shown on the run page.
             retries: tries after the first one, instead of the workflow's.
+            timeout: how long one try may take, for example "10m". A thread cannot be killed: the try is abandoned, what
+                it still does is refused, and its thread is busy until it returns (`isolated` workflows end theirs).
             **kwargs: passed on.
 
         Raises:
             StepError: it failed for good.
         """
-        return self._advance("run", id, Call(function, args, kwargs, retries))
+        return self._advance("run", id, Call(function, args, kwargs, retries, _seconds(id, timeout)))
 
     def transaction(
         self,
@@ -65,11 +75,12 @@ class Step:
         function: Callable[..., Any],
         *args: Any,
         retries: int | None = None,
+        timeout: Duration | None = None,
         **kwargs: Any,
     ) -> Any:
         """Run `function(session, *args, **kwargs)`: its rows and its memo in one commit, exactly once.
 
-        Calls outside are refused inside.
+        Calls outside are refused inside. `retries` and `timeout` as in `run`.
 
         Raises:
             StepError: it failed for good.
@@ -78,7 +89,7 @@ class Step:
         def with_session(*args: Any, **kwargs: Any) -> Any:
             return function(runtime().ports.session(), *args, **kwargs)
 
-        return self._advance("transaction", id, Call(with_session, args, kwargs, retries))
+        return self._advance("transaction", id, Call(with_session, args, kwargs, retries, _seconds(id, timeout)))
 
     def send_event(
         self,
@@ -289,6 +300,13 @@ class Step:
             raise StepError(memo.key, memo.error or {})
         self._execution.meta.apply(memo.position, memo.meta)
         return memory.value_of(memo)
+
+
+def _seconds(id: str, timeout: Duration | None) -> float | None:  # noqa: A002
+    try:
+        return None if timeout is None else seconds(timeout)
+    except ValueError as error:
+        raise EngineError(f"Step {id!r}: {error}") from error
 
 
 def _send(name: str, data: dict[str, Any], *, owner_id: UUID | None) -> str:

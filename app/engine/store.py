@@ -16,7 +16,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from app.engine.registry import registry
-from app.engine.runtime import Connection
+from app.engine.runtime import Connection, runtime
 from app.engine.store_events import INSERT_FLOW, LOAD_EVENT, Event
 from app.lib.changes import Change
 from app.lib.direct import DirectConnection
@@ -77,6 +77,13 @@ WITH fence AS (
 )
 SELECT fence.requested FROM memo, fence
 """
+
+# Of a step with a timeout: no memo of a try that is recorded as failed. (Looking for it costs a third of a checkpoint.)
+CHECKPOINT_OF_TRY = CHECKPOINT.replace(
+    "FOR SHARE",
+    """AND NOT EXISTS (SELECT FROM step_attempt
+    WHERE run_id = $1::uuid AND key = $3::text AND number >= $14::int) FOR SHARE""",
+)
 
 # One statement, one snapshot: whose run it is, and what is remembered under the key.
 WHOSE = """
@@ -220,6 +227,7 @@ class NewMemo(NamedTuple):
     size_bytes: int
     seconds: float  # how long it took
     meta: str | None = None
+    number: int | None = None  # of the try, when it has a timeout
 
 
 class Stored(NamedTuple):
@@ -244,7 +252,13 @@ def claim_these(
 
     Never one of a workflow that this process does not know: during a deploy a hint may reach an older worker.
     """
-    values = {"worker": worker, "lease": lease, "ids": ids, "admitted": admitted, "workflows": registry.names()}
+    values = {
+        "worker": worker,
+        "lease": lease,
+        "ids": ids,
+        "admitted": admitted,
+        "workflows": registry.names(isolated=runtime().isolated),
+    }
     with connection.cursor(row_factory=class_row(Claimed)) as cursor:
         return cursor.execute(CLAIM_THESE, values).fetchall()
 
@@ -276,10 +290,11 @@ def load(connection: Connection, run: Claimed) -> Loaded:
 
 def checkpoint(connection: Connection, memo: NewMemo) -> Stored:
     """Remember a step in the caller's transaction, as its last statement, only while the run is this worker's."""
+    statement, values = (CHECKPOINT, memo[:-1]) if memo.number is None else (CHECKPOINT_OF_TRY, memo)
     if isinstance(connection, DirectConnection):
-        row: Sequence[Any] | None = connection.first(CHECKPOINT, memo)
+        row: Sequence[Any] | None = connection.first(statement, values)
     else:  # a session's: psycopg may have its transaction yet to begin
-        row = psycopg.RawCursor(connection).execute(CHECKPOINT, memo).fetchone()
+        row = psycopg.RawCursor(connection).execute(statement, values).fetchone()
     if row is not None:
         requested = row[0].decode() if isinstance(row[0], bytes) else row[0]
         return Stored(is_mine=True, is_new=True, requested=requested)

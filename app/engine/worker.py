@@ -43,7 +43,7 @@ class ThreadWorker(BaseWorker):
 
     def __init__(self, worker: Worker, ports: Ports) -> None:
         connection = redis.Redis.from_url(ports.redis_url, socket_timeout=5, socket_connect_timeout=2)
-        queue = Queue(queue_name(ports.namespace), connection=connection, serializer=JSONSerializer)
+        queue = Queue(queue_name(ports.namespace, worker.kind), connection=connection, serializer=JSONSerializer)
         logging.getLogger("rq.worker").setLevel(logging.WARNING)  # RQ says a line or two per hint
         super().__init__([queue], name=worker.name, connection=connection, serializer=JSONSerializer)
         self.engine_worker = worker

@@ -6,18 +6,18 @@ import os
 import sys
 
 from app import create_app, engine
-from app.engine import process
 from app.settings import Settings
 
 
 def main() -> int:
     """Work until SIGTERM."""
     settings = Settings.from_environment().but(
-        workflows="tests.crash.engine_jobs", lease_seconds=float(os.environ.get("TEST_LEASE", "2"))
+        workflows=os.environ.get("TEST_WORKFLOWS", "tests.crash.engine_jobs"),
+        lease_seconds=float(os.environ.get("TEST_LEASE", "2")),
+        drain_seconds=float(os.environ.get("TEST_DRAIN", "25")),
     )
-    process.DRAIN_SECONDS = float(os.environ.get("TEST_DRAIN", "25"))
     create_app(settings)
-    return engine.run_worker()
+    return engine.run_isolated() if "TEST_ISOLATED" in os.environ else engine.run_worker()
 
 
 if __name__ == "__main__":

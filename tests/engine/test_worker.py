@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import psycopg
@@ -145,7 +146,7 @@ def test_progress_that_could_not_be_written_is_written_by_the_next_beat(worker, 
 
 @pytest.fixture
 def drain_at_once(monkeypatch):
-    monkeypatch.setattr(process, "DRAIN_SECONDS", 0.0)
+    monkeypatch.setattr(runtime(), "ports", dataclasses.replace(runtime().ports, drain_seconds=0.0))
     monkeypatch.setattr(runtime(), "is_draining", False)  # put back at the end
 
 
