@@ -11,12 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+import psycopg
 from psycopg.rows import class_row
 
 from app.engine import store
 from app.engine.registry import registry
 from app.engine.runtime import Connection
 from app.engine.store import Claimed
+
+LONG_MS = 200  # an admission takes a few
 
 CANDIDATES = """
 SELECT id, flow_a, flow_b FROM run
@@ -90,9 +93,9 @@ def candidates_among(connection: Connection, ids: list[UUID]) -> list[Candidate]
 
 def admit(connection: Connection, wanted: list[Candidate], *, worker: str, lease: float) -> list[Claimed]:
     """Claim those of `wanted` that fit their limits, in a transaction of its own; the others stand aside."""
-    keys = sorted({key for candidate in wanted for key in candidate.flows})
     with connection.transaction():
-        connection.execute(store.LOCK_FLOWS, [keys])
+        keys = _lock(connection, sorted({key for candidate in wanted for key in candidate.flows}))
+        wanted = [candidate for candidate in wanted if set(candidate.flows) <= set(keys)]
         free = free_slots(connection, keys)
         next_up = {key: _oldest(connection, key, free[key]) for key in keys}
         admitted = []
@@ -123,6 +126,17 @@ def promote(connection: Connection, keys: list[str], limit: int = 1) -> list[tup
         rows = connection.execute(PROMOTE, {"key": key, "limit": limit}).fetchall()
         promoted += [(workflow, str(run_id)) for workflow, run_id in rows]
     return promoted
+
+
+def _lock(connection: Connection, keys: list[str]) -> list[str]:
+    """Lock these keys and return them, without those that somebody keeps for long: he is frozen, and others go on."""
+    try:
+        with connection.transaction():
+            connection.execute(f"SET LOCAL lock_timeout = {LONG_MS}")
+            rows = connection.execute(store.LOCK_FLOWS, [keys]).fetchall()
+    except psycopg.errors.LockNotAvailable:
+        rows = connection.execute(f"{store.LOCK_FLOWS} SKIP LOCKED", [keys]).fetchall()
+    return [row[0] for row in rows]
 
 
 def _oldest(connection: Connection, key: str, limit: int) -> set[UUID]:
