@@ -8,6 +8,7 @@ import sys
 from app import create_app, engine
 from app.engine import process
 from app.settings import Settings
+from tests.crash import moments
 
 
 def main() -> int:
@@ -17,6 +18,7 @@ def main() -> int:
     )
     process.DRAIN_SECONDS = float(os.environ.get("TEST_DRAIN", "25"))
     create_app(settings)
+    moments.arm()
     return engine.run_worker()
 
 

@@ -67,9 +67,7 @@ def test_the_threads_of_a_frozen_process_that_stand_in_line_give_up_before_its_l
     """Else each of them would get the lock in its turn, and keep it for ten seconds."""
     with runtime().pool.connection() as connection:
         waiting, keeping = (
-            connection.execute(
-                "SELECT extract(epoch FROM current_setting(%s)::interval)::float", [name]
-            ).fetchone()[0]
+            connection.execute("SELECT extract(epoch FROM current_setting(%s)::interval)::float", [name]).fetchone()[0]
             for name in ("lock_timeout", "idle_in_transaction_session_timeout")
         )
     assert 0 < waiting < keeping == runtimes.FROZEN_SECONDS
