@@ -33,6 +33,7 @@ def main() -> int:
     )
     importlib.import_module(os.environ["TEST_JOBS"])
     moments.arm()
+    moments.widen(float(os.environ.get("TEST_WIDEN", "0")))
     return engine.run_worker()
 
 

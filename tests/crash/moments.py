@@ -11,6 +11,7 @@ import functools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,18 @@ def arm() -> None:
         STEP_PLACES[part](strike, key)
     else:
         PLACES[moment](strike)
+
+
+def widen(seconds: float) -> None:
+    """Stay for a while in the moments on which all hangs, so that a storm's strikes find processes there.
+
+    After the worker's own look at its lease and before the checkpoint, where only the database's fence is left; between
+    the checkpoint and its COMMIT; and between the count of a key's slots and the claim.
+    """
+    pause = functools.partial(time.sleep, seconds)
+    _before(memory, "_commit", pause)
+    _after(store, "checkpoint", functools.partial(time.sleep, seconds / 4))
+    _after(store_admission, "free_slots", functools.partial(time.sleep, seconds / 2))
 
 
 def _before(owner: Any, name: str, strike: Strike, when: Callable[..., object] = lambda *_: True) -> None:

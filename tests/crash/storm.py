@@ -32,6 +32,7 @@ from tests.crash.storm_places import LEASE, Places, StormWorker
 WORKERS = 3
 KILL_EVERY = 3.0
 CANCEL_EVERY = 1.5
+BURST_EVERY = 2.5
 SAY_EVERY = 15.0
 PATIENCE = "-c lock_timeout=1s"  # who wakes frozen workers must not wait for them
 CANCELLABLE = ["storm-rows", "storm-transactions", "storm-branches", "storm-flaky", "storm-limited", "storm-sends"]
@@ -98,10 +99,11 @@ class Storm:
         return False
 
     def _plan_events(self, runs: int) -> list[tuple[float, str, dict]]:
-        """Return when which event is sent: all but to the very end, in the shares of the kinds."""
+        """Return when which event is sent: in bursts, which fill the limits, in the shares of the kinds."""
         kinds, shares = storm_jobs.KINDS, [kind.share for kind in storm_jobs.KINDS]
         chosen = self.chance.choices(kinds, shares, k=runs)
-        times = sorted(self.chance.uniform(0, 0.92 * self.seconds) for _ in range(runs))
+        bursts = max(int(0.92 * self.seconds / BURST_EVERY), 1)
+        times = sorted(self.chance.randrange(bursts) * BURST_EVERY for _ in range(runs))
         return [
             (at, f"storm/{kind.name}", {**kind.data(self.chance), "n": number})
             for number, (at, kind) in enumerate(zip(times, chosen, strict=True))

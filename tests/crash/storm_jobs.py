@@ -19,7 +19,7 @@ from app.lib import outside
 
 BACKOFF = (0.1, 0.3, 0.6, 1.0)
 OPTIONS = {"backoff": BACKOFF, "retries": 8}
-SECONDS = 0.25  # a step's work, so that a kill finds many of them in the middle of it
+SECONDS = 0.2  # a step's work, so that a kill finds many of them in the middle of it
 
 # `effect` has no unique key: a step that took effect twice has two rows. `call` is the world outside: a row of it is
 # committed on its own, whatever becomes of the step. `run_log` is written by the database itself.
@@ -156,7 +156,7 @@ def _nothing(_chance: Random) -> dict:
 
 
 def _rooms(chance: Random) -> dict:
-    return {"room": chance.randrange(6), "house": chance.randrange(4)}
+    return {"room": chance.randrange(3), "house": chance.randrange(2)}
 
 
 FIVE = ("one", "two", "three", "four", "five")
@@ -176,12 +176,12 @@ class Kind:
 
 
 KINDS = (
-    Kind("rows", 20, FIVE),
-    Kind("transactions", 20, FIVE),
+    Kind("rows", 18, FIVE),
+    Kind("transactions", 17, FIVE),
     Kind("branches", 15, ("begin", *PIECES, "art[left]/write", "art[right]/work")),
     Kind("flaky", 15, ("one", "two", "flaky", *PIECES), failures={"flaky": 2, "piece[1]/work": 2}),
     Kind("sends", 10, ("one", "tell", "two", "piece[0]/tell", "piece[1]/tell")),
-    Kind("limited", 15, FIVE, data=_rooms),
+    Kind("limited", 20, FIVE, data=_rooms),
     Kind("fails", 5, FIVE[:4], ending="failed"),
     Kind("told", 0, ("hear",)),  # started by what others send
 )

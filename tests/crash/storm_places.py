@@ -21,6 +21,7 @@ from app.embedded.redis import RedisServer
 from tests.crash.processes import ROOT, wait_until
 
 LEASE = 2.0
+WIDEN = 0.08  # seconds for which workers stay in dangerous moments (see tests.crash.moments)
 
 
 class StormWorker:
@@ -94,6 +95,7 @@ class Places:
             "TEST_LEASE": str(LEASE),
             "TEST_JOBS": "tests.crash.storm_jobs",
             "TEST_STRIKE": strike,
+            "TEST_WIDEN": str(WIDEN),
         }
         worker = StormWorker(self._started, self.folder, environment)
         self.workers.append(worker)
