@@ -31,11 +31,11 @@ from tests.crash.storm_places import LEASE, Places, StormWorker
 
 WORKERS = 3
 KILL_EVERY = 3.0
-CANCEL_EVERY = 1.5
+CANCELLED = 0.1  # of all runs, as far as a cancellation comes before their end
 BURST_EVERY = 2.5
 SAY_EVERY = 15.0
 PATIENCE = "-c lock_timeout=1s"  # who wakes frozen workers must not wait for them
-CANCELLABLE = ["storm-rows", "storm-transactions", "storm-branches", "storm-flaky", "storm-limited", "storm-sends"]
+CANCELLABLE = [f"storm-{kind.name}" for kind in storm_jobs.KINDS if kind.share and kind.ending == "completed"]
 FINAL = ["completed", "failed", "cancelled", "dead"]
 
 
@@ -113,8 +113,9 @@ class Storm:
         """Return what strikes when; a period has three restarts, three flushes, a hung and an absent Redis."""
         for number in range(1, int(self.seconds / KILL_EVERY) + 1):
             yield Act(number * KILL_EVERY, "worker struck", self._strike_a_worker)
-        for number in range(1, int(self.seconds / CANCEL_EVERY)):
-            yield Act(number * CANCEL_EVERY, "cancellation", self._cancel_one)
+        cancellations = int(CANCELLED * len(self.events))
+        for number in range(1, cancellations):
+            yield Act(number * self.seconds / cancellations, "cancellation", self._cancel_one)
         period = min(self.seconds, 90.0)
         for start in range(0, int(self.seconds - period) + 1, int(period)):
             for part, how in ((0.15, "fast"), (0.45, "immediate"), (0.75, "fast")):

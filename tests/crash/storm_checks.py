@@ -28,7 +28,7 @@ WALLS = {"worker.thread_failed", "worker.hints_failed", "beat.failed", "upkeep.f
 EFFECTS = """
 CREATE TEMP TABLE counted AS
 SELECT key, count(*) AS number FROM (
-  SELECT key FROM effect UNION ALL SELECT data ->> 'key' FROM event WHERE name = 'storm/told') AS seen
+  SELECT key FROM effect UNION ALL SELECT data ->> 'key' FROM event WHERE data ->> 'key' IS NOT NULL) AS seen
 GROUP BY key;
 CREATE TEMP TABLE due AS
 SELECT run_id || '/' || key AS key FROM step JOIN run ON run.id = step.run_id
@@ -48,7 +48,7 @@ FROM run WHERE status NOT IN ('completed', 'failed', 'cancelled', 'dead')
 """
 ENDED_WRONGLY = """
 SELECT 'run ' || id || ' of ' || workflow || ' is ' || status || ', not ' || %(ending)s || coalesce(': ' || error::text, '')
-FROM run WHERE workflow = %(workflow)s AND status <> %(ending)s AND NOT (status = 'cancelled' AND id = ANY(%(cancelled)s))
+FROM run WHERE workflow = %(workflow)s AND status <> %(ending)s AND NOT (status = 'cancelled' AND (id = ANY(%(cancelled)s) OR parent_run = ANY(%(cancelled)s)))
 """
 STEPS_AMISS = """
 SELECT 'run ' || run.id || ' of ' || workflow || ' remembers ' || coalesce(keys, '{}')::text
@@ -79,7 +79,15 @@ GROUP BY n HAVING count(event.id) <> 1 OR count(run.id) <> 1
 HEARD_AMISS = """
 SELECT 'event ' || event.id || ' started ' || count(run.id) || ' runs'
 FROM event LEFT JOIN run ON run.event_id = event.id AND run.workflow NOT LIKE '%%-failed'
-WHERE event.name = 'storm/told' GROUP BY event.id HAVING count(run.id) <> 1
+WHERE event.name IN ('storm/told', 'storm/asked') GROUP BY event.id HAVING count(run.id) <> 1
+"""
+CHILDREN_AMISS = """
+SELECT 'step ' || parent_run || '/' || parent_step || ' invoked ' || count(*) || ' runs'
+FROM run WHERE parent_step IS NOT NULL GROUP BY parent_run, parent_step HAVING count(*) <> 1
+"""
+WAITS_AMISS = """
+SELECT 'a wait of the ended run ' || run_id || ' is ' || wait.status FROM wait JOIN run ON run.id = run_id
+WHERE run.finished_at IS NOT NULL AND wait.status = 'open'
 """
 # A final status is left by nobody, and each claim has an epoch of its own.
 LOGGED_AMISS = """
@@ -115,6 +123,8 @@ def check(connection: psycopg.Connection, storm: Storm, places: Places) -> list[
             NOT_TOLD_ONCE,
             NOT_SENT_ONCE,
             HEARD_AMISS,
+            CHILDREN_AMISS,
+            WAITS_AMISS,
             LOGGED_AMISS,
         )
     ]

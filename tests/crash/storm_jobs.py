@@ -151,12 +151,59 @@ def fails(ctx, step):
     step.run("five", give_up)
 
 
+@workflow("storm-sleeps", on="storm/sleeps", on_failure=note_failure, **OPTIONS)
+def sleeps(ctx, step):
+    def nap(s, item):
+        s.sleep("nap", 0.3 + item)
+        s.run("work", work(ctx))
+
+    step.run("one", work(ctx))
+    step.sleep("nap", 1.5)
+    step.map("piece", nap, [0, 1])
+
+
+@workflow("storm-waits", on="storm/waits", on_failure=note_failure, **OPTIONS)
+def waits(ctx, step):
+    """Wait for what the other one answers; the answer often comes before the wait, and sometimes before a kill."""
+    question = ctx.event.data["question"]
+    step.send_event("ask", "storm/asked", {"key": f"{ctx.run_id}/ask", "question": question})
+    step.run("one", work(ctx))
+    answer = step.wait_for_event("answer", "storm/answered", match="data.question", timeout="10m")
+    if answer is None or answer.data["question"] != question:
+        raise NonRetriable("the answer went to somebody else")
+    step.transaction("two", write(ctx))
+
+
+@workflow("storm-answers", on="storm/asked", on_failure=note_failure, **OPTIONS)
+def answers(ctx, step):
+    step.run("think", work(ctx))
+    data = {"key": f"{ctx.run_id}/answer", "question": ctx.event.data["question"]}
+    step.send_event("answer", "storm/answered", data)
+
+
+@workflow("storm-invokes", on="storm/invokes", on_failure=note_failure, **OPTIONS)
+def invokes(ctx, step):
+    step.run("one", work(ctx))
+    step.invoke("child", child, {}, timeout="10m", cancel_child=True)
+    step.map("piece", lambda s, _item: s.invoke("child", "storm-child", {}, timeout="10m"), [0, 1])
+    step.transaction("two", write(ctx))
+
+
+@workflow("storm-child", on="storm/child", on_failure=note_failure, **OPTIONS)
+def child(ctx, step):
+    return step.run("work", work(ctx))
+
+
 def _nothing(_chance: Random) -> dict:
     return {}
 
 
 def _rooms(chance: Random) -> dict:
     return {"room": chance.randrange(3), "house": chance.randrange(2)}
+
+
+def _question(chance: Random) -> dict:
+    return {"question": chance.getrandbits(50)}
 
 
 FIVE = ("one", "two", "three", "four", "five")
@@ -176,12 +223,18 @@ class Kind:
 
 
 KINDS = (
-    Kind("rows", 18, FIVE),
-    Kind("transactions", 17, FIVE),
-    Kind("branches", 15, ("begin", *PIECES, "art[left]/write", "art[right]/work")),
-    Kind("flaky", 15, ("one", "two", "flaky", *PIECES), failures={"flaky": 2, "piece[1]/work": 2}),
-    Kind("sends", 10, ("one", "tell", "two", "piece[0]/tell", "piece[1]/tell")),
-    Kind("limited", 20, FIVE, data=_rooms),
+    Kind("rows", 12, FIVE),
+    Kind("transactions", 12, FIVE),
+    Kind("branches", 10, ("begin", *PIECES, "art[left]/write", "art[right]/work")),
+    Kind("flaky", 10, ("one", "two", "flaky", *PIECES), failures={"flaky": 2, "piece[1]/work": 2}),
+    Kind("sends", 8, ("one", "tell", "two", "piece[0]/tell", "piece[1]/tell")),
+    Kind("limited", 18, FIVE, data=_rooms),
     Kind("fails", 5, FIVE[:4], ending="failed"),
-    Kind("told", 0, ("hear",)),  # started by what others send
+    Kind("sleeps", 8, ("one", "nap", "piece[0]/nap", "piece[1]/nap", *PIECES)),
+    Kind("waits", 10, ("ask", "one", "answer", "two"), data=_question),
+    Kind("invokes", 7, ("one", "child", "piece[0]/child", "piece[1]/child", "two")),
+    # Started by the others.
+    Kind("told", 0, ("hear",)),
+    Kind("answers", 0, ("think", "answer")),
+    Kind("child", 0, ("work",)),
 )
