@@ -171,7 +171,8 @@ def list_workers() -> list[WorkerView]:
     """Return the worker and upkeep processes of the last day; alive means heard of within half a minute."""
     now = sa.select(sa.func.engine_now()).scalar_subquery()
     is_alive = (worker.c.seen_at > now - sa.text("interval '30 seconds'")).label("is_alive")
-    rows = runtime().ports.session.execute(sa.select(worker, is_alive).order_by(worker.c.name)).mappings()
+    shown = [worker.c[name] for name in WorkerView.__dataclass_fields__ if name != "is_alive"]
+    rows = runtime().ports.session.execute(sa.select(*shown, is_alive).order_by(worker.c.name)).mappings()
     return [WorkerView(**row) for row in rows]
 
 
