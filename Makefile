@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= 2
 
-.PHONY: help run test check bench format migration install lock clean
+.PHONY: help run test check bench chaos format migration install lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,13 +19,16 @@ test: $(READY) ## Run every check and test (real PostgreSQL and Redis are starte
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted: run 'make format'."; exit 1; }
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -n $(JOBS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 check: $(READY) ## Look at every part of the running instance: each line is ok or says what mends it
 	@$(BIN)/throughline check
 
 bench: $(READY) ## Measure speed, as ratios against a baseline of the same run
 	@$(BIN)/python -m tests.bench
+
+chaos: $(READY) ## Kill, freeze and restart everything around the engine for a quarter of an hour (SEED=... again)
+	@STORM_RUNS=$${STORM_RUNS:-2000} STORM_SECONDS=$${STORM_SECONDS:-900} STORM_SETTLE=$${STORM_SETTLE:-180} $(BIN)/python -m tests.crash.storm
 
 format: $(READY) ## Format the code and mend what can be mended automatically
 	@$(BIN)/ruff format --quiet .

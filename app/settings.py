@@ -161,12 +161,7 @@ class Settings:
             metrics_token=env.secret("METRICS_TOKEN", ""),
             is_traced=env.flag("OTEL_ENABLED", default=False),
             traces_exporter=env.text("OTEL_TRACES_EXPORTER", cls.traces_exporter),
-            lease_seconds=float(env.number("LEASE_SECONDS", 30, 1, 3600)),
-            run_threads=env.number("RUN_THREADS", cls.run_threads, 1, 256),
-            step_threads=env.number("STEP_THREADS", cls.step_threads, 1, 1024),
-            retention_days=env.number("RETENTION_DAYS", cls.retention_days, 0, 36_500),
-            isolated_processes=env.number("ISOLATED_PROCESSES", cls.isolated_processes, 0, 256),
-            drain_seconds=float(env.number("DRAIN_SECONDS", 25, 0, 3600)),
+            **_engine(env),
         )
         settings.check()
         return settings
@@ -275,6 +270,18 @@ def load_env_file(path: Path) -> None:
         if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
             value = value[1:-1]
         os.environ.setdefault(name.strip(), value)
+
+
+def _engine(env: _Environment) -> dict[str, Any]:
+    """Read what the engine is told."""
+    return {
+        "lease_seconds": float(env.number("LEASE_SECONDS", 30, 1, 3600)),
+        "run_threads": env.number("RUN_THREADS", Settings.run_threads, 1, 256),
+        "step_threads": env.number("STEP_THREADS", Settings.step_threads, 1, 1024),
+        "retention_days": env.number("RETENTION_DAYS", Settings.retention_days, 0, 36_500),
+        "isolated_processes": env.number("ISOLATED_PROCESSES", Settings.isolated_processes, 0, 256),
+        "drain_seconds": float(env.number("DRAIN_SECONDS", 25, 0, 3600)),
+    }
 
 
 def _limits(env: _Environment) -> dict[str, Any]:

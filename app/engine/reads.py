@@ -259,14 +259,6 @@ def list_workflows() -> list[WorkflowView]:
             is_paused=name in paused,
             **{field: vars(found)[field] for field in ("cron", "version", "is_hook", "isolated")},
         )
-            name,
-            tuple(on.event for on in found.on),
-            found.cron,
-            found.version,
-            found.is_hook,
-            found.isolated is not None,
-            name in paused,
-        )
         for name, found in sorted(registry.by_name.items())
     ]
 
@@ -275,7 +267,8 @@ def list_workers() -> list[WorkerView]:
     """Return the worker and upkeep processes of the last day; alive means heard of within half a minute."""
     now = sa.select(sa.func.engine_now()).scalar_subquery()
     is_alive = (worker.c.seen_at > now - sa.text("interval '30 seconds'")).label("is_alive")
-    rows = runtime().ports.session.execute(sa.select(worker, is_alive).order_by(worker.c.name)).mappings()
+    shown = [worker.c[name] for name in WorkerView.__dataclass_fields__ if name != "is_alive"]
+    rows = runtime().ports.session.execute(sa.select(*shown, is_alive).order_by(worker.c.name)).mappings()
     return [WorkerView(**row) for row in rows]
 
 

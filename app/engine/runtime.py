@@ -76,6 +76,9 @@ PLANNING = "SET plan_cache_mode = force_generic_plan; SET enable_bitmapscan = of
 # A process that freezes inside a transaction (a stopped machine) keeps its locks; those on a flow key would stop every
 # claim and every pass of upkeep. PostgreSQL ends such a transaction. The engine's own take milliseconds.
 FROZEN_SECONDS = 10.0
+# Its other threads may stand in line for such a lock, and each would get it in its turn and keep it as long: whoever
+# waits gives up before.
+WAITING = 0.8  # of it
 
 
 class Pool(DirectPool):
@@ -91,7 +94,9 @@ class Pool(DirectPool):
     def _open(self) -> DirectConnection:
         positional, named = self._arguments
         connection = DirectConnection.connect(*positional, **named, autocommit=True)
-        connection.execute(f"{PLANNING}; SET idle_in_transaction_session_timeout = {round(FROZEN_SECONDS * 1000)}")
+        frozen = round(FROZEN_SECONDS * 1000)
+        connection.execute(f"{PLANNING}; SET idle_in_transaction_session_timeout = {frozen}")
+        connection.execute(f"SET lock_timeout = {round(frozen * WAITING)}")
         connection.prepare_threshold = 0
         return connection
 

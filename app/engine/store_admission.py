@@ -10,7 +10,6 @@ the key `<workflow>!paused`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -20,6 +19,8 @@ from app.engine import store
 from app.engine.registry import registry
 from app.engine.runtime import Connection
 from app.engine.store import Claimed
+
+LONG_MS = 200  # an admission takes a few
 
 CANDIDATES = f"""
 SELECT id, flow_a, flow_b FROM run
@@ -70,7 +71,6 @@ PAUSED = "!paused"  # ends the key that holds the runs of a paused workflow
 BATCH = 1000  # of them at once
 
 # A claim holds a key for milliseconds: whoever has it for longer has frozen, and must not stop claims of other keys.
-PATIENCE = "SET LOCAL lock_timeout = '250ms'"
 
 # Of one kind, with a limit or without: an index for each.
 HOLD_PAUSED = """
@@ -112,37 +112,26 @@ def admit(connection: Connection, wanted: list[Candidate], *, worker: str, lease
 
     So do, until upkeep finds their key free, the runs of a key that a frozen process has locked.
     """
-    keys = sorted({key for candidate in wanted for key in candidate.flows})
-    try:
-        with connection.transaction():
-            connection.execute(PATIENCE)
-            return _admit(connection, wanted, keys, worker=worker, lease=lease)
-    except psycopg.errors.LockNotAvailable:
-        pass
-    with connection.transaction():  # with what nobody holds; the others are out of the way of all that is behind them
-        free = [row[0] for row in connection.execute(f"{store.LOCK_FLOWS} SKIP LOCKED", [keys]).fetchall()]
-        for key in set(keys) - set(free):
+    with connection.transaction():
+        asked = sorted({key for candidate in wanted for key in candidate.flows})
+        keys = _lock(connection, asked)
+        for key in set(asked) - set(keys):  # out of the way of all that is behind them
             connection.execute(HOLD, {"key": key})
-        fit = [candidate for candidate in wanted if set(candidate.flows) <= set(free)]
-        return _admit(connection, fit, free, worker=worker, lease=lease)
-
-
-def _admit(connection: Connection, wanted: list[Candidate], keys: list[str], **by: Any) -> list[Claimed]:
-    store.lock_flows(connection, keys)
-    free = free_slots(connection, keys)
-    next_up = {key: _oldest(connection, key, free[key]) for key in keys}
-    admitted = []
-    for candidate in wanted:
-        if all(free[key] > 0 and candidate.id in next_up[key] for key in candidate.flows):
-            admitted.append(candidate.id)
-            for key in candidate.flows:
-                free[key] -= 1
-    claimed = store.claim_these(connection, admitted, **by, admitted=True) if admitted else []
-    for key in keys:
-        if free[key] <= 0:
-            connection.execute(HOLD, {"key": key})
-        else:
-            promote(connection, [key], free[key])
+        wanted = [candidate for candidate in wanted if set(candidate.flows) <= set(keys)]
+        free = free_slots(connection, keys)
+        next_up = {key: _oldest(connection, key, free[key]) for key in keys}
+        admitted = []
+        for candidate in wanted:
+            if all(free[key] > 0 and candidate.id in next_up[key] for key in candidate.flows):
+                admitted.append(candidate.id)
+                for key in candidate.flows:
+                    free[key] -= 1
+        claimed = store.claim_these(connection, admitted, worker=worker, lease=lease, admitted=True) if admitted else []
+        for key in keys:
+            if free[key] <= 0:
+                connection.execute(HOLD, {"key": key})
+            else:
+                promote(connection, [key], free[key])
     return claimed
 
 
@@ -166,6 +155,17 @@ def hold_paused(connection: Connection) -> int:
     if connection.execute("SELECT FROM pause LIMIT 1").fetchone() is None:
         return 0
     return sum(connection.execute(HOLD_PAUSED.format(kind), [BATCH]).rowcount for kind in ("", "NOT"))
+
+
+def _lock(connection: Connection, keys: list[str]) -> list[str]:
+    """Lock these keys and return them, without those that somebody keeps for long: he is frozen, and others go on."""
+    try:
+        with connection.transaction():
+            connection.execute(f"SET LOCAL lock_timeout = {LONG_MS}")
+            store.lock_flows(connection, keys)
+        return keys
+    except psycopg.errors.LockNotAvailable:
+        return [row[0] for row in connection.execute(f"{store.LOCK_FLOWS} SKIP LOCKED", [keys]).fetchall()]
 
 
 def _oldest(connection: Connection, key: str, limit: int) -> set[UUID]:

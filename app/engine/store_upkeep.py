@@ -92,12 +92,14 @@ ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at, busy = excluded.bus
 """
 
 # In the order of ids and never waiting: a checkpoint that holds one run must not delay the leases of all others.
+# The slot of a lease that has expired may be another run's by now: such a run is not renewed but taken over.
 HEARTBEAT = """
 UPDATE run SET lease_until = engine_now() + %(lease)s * interval '1 second'
 WHERE id IN (
   SELECT run.id FROM run JOIN unnest(%(ids)s::uuid[], %(epochs)s::int[]) AS mine (id, epoch)
     ON mine.id = run.id AND mine.epoch = run.epoch
-  WHERE run.status = 'running' ORDER BY run.id FOR NO KEY UPDATE OF run SKIP LOCKED)
+  WHERE run.status = 'running' AND (run.flow_a IS NULL OR run.lease_until > engine_now())
+  ORDER BY run.id FOR NO KEY UPDATE OF run SKIP LOCKED)
 RETURNING id
 """
 

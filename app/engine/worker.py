@@ -114,9 +114,9 @@ class ThreadWorker(BaseWorker):
         """Register this worker, whatever there is under its name.
 
         The name is of this process alone: that is from before Redis went away, and RQ would refuse a second birth until
-        it has expired, eight minutes later.
+        it has expired, eight minutes later. Marked as dead and not deleted: a run thread may write to it at any time.
         """
-        self.connection.delete(self.key)
+        self.connection.hset(self.key, "death", "forgotten")
         self.register_birth()  # type: ignore[no-untyped-call]
 
     def procline(self, message: str) -> None:

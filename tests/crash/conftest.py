@@ -38,8 +38,8 @@ def start_worker(settings, effects):
     """Start a worker process; whatever still runs at the end of the test is killed."""
     started: list[WorkerProcess] = []
 
-    def start(lease: float = 2.0, settings=settings) -> WorkerProcess:
-        started.append(WorkerProcess(settings, lease))
+    def start(lease: float = 2.0, settings=settings, strike: str = "") -> WorkerProcess:
+        started.append(WorkerProcess(settings, lease, strike))
         return started[-1]
 
     yield start

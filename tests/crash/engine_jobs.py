@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 
 import sqlalchemy as sa
 
 from app.db import db
-from app.engine import Concurrency, workflow
+from app.engine import Concurrency, NonRetriable, workflow
+from app.lib import outside
 
 FAST = (0.05,)
 CREATE = "CREATE TABLE IF NOT EXISTS effect (id bigserial PRIMARY KEY, run text, step text, pid int, at timestamptz DEFAULT clock_timestamp(), until timestamptz)"
@@ -65,13 +65,43 @@ def hesitate(ctx, step):
     step.transaction("write", write)
 
 
-@workflow("suicide", on="crash/suicide", backoff=FAST)
-def suicide(ctx, step):
+def mark_failed(_ctx, outcome):
+    leave_mark(str(outcome.run_id), "hook")
+
+
+def worst(ctx, step):
+    """Everything that a run does, for a kill in the middle of it: the name of the step is the mark that it leaves."""
     run = str(ctx.run_id)
-    first_pid = step.run("first", leave_mark, run, "first")
-    if first_pid == os.getpid():
-        os.kill(os.getpid(), signal.SIGKILL)  # after the commit, before anything else
-    step.run("last", leave_mark, run, "last")
+
+    def ask_and_write():
+        outside.before_outside_call()
+        mark_outside(run, "asked")
+        return leave_mark(run, "one")
+
+    def fail_once():
+        if ctx.attempt == 1:
+            raise RuntimeError("by plan")
+        return leave_mark(run, "three")
+
+    def give_up():
+        raise NonRetriable("by plan")
+
+    step.run("one", ask_and_write)
+    step.transaction("two", lambda _session: leave_mark(run, "two"))
+    step.run("three", fail_once)
+    step.send_event("four", "crash/done", {"run": run})
+    if ctx.event.data.get("fails"):
+        step.run("five", give_up)
+
+
+workflow("worst", on="crash/worst", backoff=FAST, on_failure=mark_failed)(worst)
+workflow(
+    "worst-limited",
+    on="crash/worst-limited",
+    backoff=FAST,
+    on_failure=mark_failed,
+    concurrency=[Concurrency(1, key="event.data.key")],
+)(worst)
 
 
 @workflow("crash-limited", on="crash/limited", backoff=FAST, concurrency=[Concurrency(2, key="event.data.key")])

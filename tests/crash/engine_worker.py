@@ -7,6 +7,7 @@ import sys
 
 from app import create_app, engine
 from app.settings import Settings
+from tests.crash import moments
 
 
 def main() -> int:
@@ -17,6 +18,7 @@ def main() -> int:
         drain_seconds=float(os.environ.get("TEST_DRAIN", "25")),
     )
     create_app(settings)
+    moments.arm()
     return engine.run_isolated() if "TEST_ISOLATED" in os.environ else engine.run_worker()
 
 

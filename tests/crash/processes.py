@@ -10,15 +10,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class WorkerProcess:
-    """One `python -m tests.crash.engine_worker`."""
+    """One `python -m tests.crash.engine_worker`; one that strikes itself is of the engine alone, which starts sooner."""
 
-    def __init__(self, settings: Settings, lease: float = 2.0) -> None:
+    def __init__(self, settings: Settings, lease: float = 2.0, strike: str = "") -> None:
         environment = {
             **os.environ,
             "THROUGHLINE_ENV": "test",
@@ -28,13 +30,24 @@ class WorkerProcess:
             "REDIS_NAMESPACE": settings.redis_namespace,
             "LOG_LEVEL": os.environ.get("TEST_LOG_LEVEL", "error"),
             "TEST_LEASE": str(lease),
+            "TEST_STRIKE": strike,  # see tests.crash.moments
+            "TEST_JOBS": "tests.crash.engine_jobs",
         }
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.crash.engine_worker"], cwd=ROOT, env=environment)
+        module = "tests.crash.bare_worker" if strike else "tests.crash.engine_worker"
+        self.process = subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, env=environment)
         self.pid = self.process.pid
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to this process."""
         self.process.send_signal(number)
+
+    def is_frozen(self) -> bool:
+        """Tell whether it has been stopped by SIGSTOP."""
+        return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+
+    def is_killed(self) -> bool:
+        """Tell whether SIGKILL has ended it."""
+        return self.process.poll() == -signal.SIGKILL
 
     def kill(self) -> None:
         """Kill it without a chance to say good-bye."""

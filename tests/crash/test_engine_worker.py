@@ -6,7 +6,6 @@ import dataclasses
 import os
 import signal
 import socket
-from collections import Counter
 
 import pytest
 
@@ -39,53 +38,6 @@ def test_a_worker_runs_what_is_sent_and_leaves_cleanly(start_worker, effects, st
     assert [(found.kind, found.is_alive) for found in list_workers()] == [("worker", True)]
     wait_until(last_upkeep)
     assert worker.stop() == 0
-
-
-def test_a_worker_killed_between_steps_is_taken_over_and_nothing_is_repeated(start_worker, effects, statuses):
-    worker = start_worker()
-    start("crash/slow", seconds=0.5)
-    wait_until(lambda: len(effects()) == 2)  # part-0 is remembered, part-1 has begun
-    worker.kill()
-    start_worker()
-    wait_until(lambda: statuses("slow").get("completed") == 1)
-    counts = Counter(effect["step"] for effect in effects())
-    assert counts["part-0"] == 1
-    assert counts["part-1"] == 2  # its effect outside had happened, its memo had not: at least once
-    assert counts["part-2"] == 1
-    assert list_runs(workflow="slow")[0].recoveries == 1
-
-
-def test_a_worker_killed_during_a_transaction_step_repeats_it_without_a_trace(start_worker, effects, statuses):
-    worker = start_worker()
-    start("crash/hesitate")
-    wait_until(lambda: effects(step="asked"))
-    worker.kill()
-    start_worker()
-    wait_until(lambda: statuses("hesitate").get("completed") == 1)
-    assert len(effects(step="written")) == 1
-
-
-def test_a_worker_killed_after_its_commit_and_before_anything_else_repeats_nothing(start_worker, effects, statuses):
-    start_worker()
-    start("crash/suicide")
-    wait_until(lambda: effects(step="first"))
-    wait_until(lambda: statuses("suicide").get("running", 0) == 1)
-    start_worker()
-    wait_until(lambda: statuses("suicide").get("completed") == 1)
-    assert steps_of(effects) == ["first", "last"]
-
-
-def test_a_worker_frozen_past_its_lease_does_not_go_on_when_it_wakes(start_worker, effects, statuses):
-    frozen = start_worker()
-    start("crash/slow", seconds=0.5)
-    wait_until(lambda: len(effects()) == 1)
-    frozen.signal(signal.SIGSTOP)
-    other = start_worker()
-    wait_until(lambda: effects(step="part-2", pid=other.pid))
-    frozen.signal(signal.SIGCONT)
-    wait_until(lambda: statuses("slow").get("completed") == 1)
-    assert frozen.stop() == 0  # by then it has come to its next step boundary, and stopped there
-    assert Counter(effect["step"] for effect in effects(pid=frozen.pid)) == {"part-0": 1}
 
 
 def test_sigterm_parks_at_the_next_step_and_gives_the_lease_back(start_worker, effects, statuses):

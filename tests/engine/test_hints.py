@@ -151,3 +151,17 @@ def test_a_worker_registers_again_although_a_job_has_written_to_its_forgotten_ro
     worker._stay_registered()
     listed = root.get("/admin/rq/0/data/workers.json").json["workers"]
     assert [found["name"] for found in listed] == [worker.name]
+
+
+def test_a_worker_registers_again_although_a_job_writes_to_its_row_at_that_moment(worker, monkeypatch):
+    """As happens when Redis has forgotten everything under load: the worker must not take itself for another one."""
+    exists = worker.connection.exists
+
+    def written_meanwhile(key):
+        worker.connection.hset(key, "successful_job_count", 1)
+        return exists(key)
+
+    monkeypatch.setattr(worker.connection, "exists", written_meanwhile)
+    worker._be_born()
+    assert worker.connection.hget(worker.key, "birth")
+    assert not worker.connection.hget(worker.key, "death")
