@@ -14,25 +14,8 @@ DATABASE = "bench_full"
 SIZES = (1_000, 100_000)
 CLAIMS = 200
 FLAT = 1.5  # times: less is the machine
-KEY = "bench-limited#0:full"
-# One run of the key is running, the others are due and older than those that are claimed: every second one of those
-# has a key of its own, the others have none. There are as many as the claims before and while we measure can take.
-SEED = """
-WITH sent AS (
-  INSERT INTO event (id, name, data, created_at) VALUES (gen_random_uuid(), 'bench/limited', '{{}}', now()) RETURNING id),
-keys AS (
-  INSERT INTO flow (key) SELECT '{key}' UNION ALL SELECT 'bench-limited#0:' || n FROM generate_series(1, {claims}) AS n)
-INSERT INTO run (id, workflow, version, status, event_id, event_name, flow_a, lease_until, sort_at, created_at)
-SELECT gen_random_uuid(), 'bench-limited', 1, 'running', sent.id, 'bench/limited', '{key}', now() + interval '1 hour',
-       now() - interval '3 hours', now() FROM sent
-UNION ALL
-SELECT gen_random_uuid(), 'bench-limited', 1, 'queued', sent.id, 'bench/limited', '{key}', NULL,
-       now() - interval '2 hours' + n * interval '1 ms', now() FROM sent, generate_series(1, {size}) AS n
-UNION ALL
-SELECT gen_random_uuid(), CASE n % 2 WHEN 0 THEN 'bench-limited' ELSE 'bench-stamp' END, 1, 'queued', sent.id,
-       'bench/limited', CASE n % 2 WHEN 0 THEN 'bench-limited#0:' || n / 2 END, NULL,
-       now() - interval '1 hour' + n * interval '1 ms', now() FROM sent, generate_series(1, {claims} * 2) AS n
-"""
+FREE_KEY = "'bench-limited#0:' || n"
+FLOWS = f"INSERT INTO flow SELECT {FREE_KEY} FROM generate_series(1, {{free}}) AS n"  # noqa: S608  (constant text)
 
 
 def measure(world: World, table: Table) -> None:
@@ -40,10 +23,7 @@ def measure(world: World, table: Table) -> None:
     costs = {}
     with world.use(DATABASE):
         for size in SIZES:
-            world.empty(DATABASE)
-            world.run(
-                SEED.format(key=KEY, size=size, claims=CLAIMS + size // 250), "VACUUM ANALYZE run", database=DATABASE
-            )
+            _fill(world, size)
             aside, calls = _until_claimed()
             taken = [_claim() for _ in range(CLAIMS)]
             costs[size] = statistics.median(taken)
@@ -61,6 +41,26 @@ def measure(world: World, table: Table) -> None:
         f"flat (at most {FLAT} x)",
         reached=large / small <= FLAT,
     )
+
+
+def _fill(world: World, size: int) -> None:
+    """Write one running run of the key, `size` due ones behind it, and younger ones that are free to be claimed.
+
+    Half of the latter have a key each, half have none; there are as many as all the claims can take.
+    """
+    world.empty(DATABASE)
+    world.send("bench/limited", {"key": "full"}, database=DATABASE)
+    world.send("bench/stamp", {}, database=DATABASE)
+    free = CLAIMS + size // 250
+    world.copy("bench-limited", 1, DATABASE, status="'running'", lease_until="now() + interval '1 hour'")
+    world.run("DELETE FROM run WHERE workflow = 'bench-limited' AND status = 'queued'", database=DATABASE)
+    queued = {"status": "'queued'", "lease_until": "NULL"}
+    world.copy("bench-limited", size, DATABASE, **queued, sort_at="now() - interval '2 hours' + n * interval '1 ms'")
+    world.run(FLOWS.format(free=free), database=DATABASE)
+    young = "now() - interval '1 hour' + n * interval '1 ms'"
+    world.copy("bench-limited", free, DATABASE, **queued, flow_a=FREE_KEY, sort_at=young)
+    world.copy("bench-stamp", free, DATABASE, sort_at=young)
+    world.run("VACUUM ANALYZE run", database=DATABASE)
 
 
 def _claim() -> float:

@@ -20,14 +20,6 @@ EVENTS = 8  # a round
 NOISE = 0.05  # less than this cannot be told from chance here
 A_SECOND, SECONDS = 100, 5
 BURST = 10_000
-SEED = f"""
-WITH sent AS (
-  INSERT INTO event (id, name, data, created_at) VALUES (gen_random_uuid(), 'bench/stamp', '{{}}', now()) RETURNING id)
-INSERT INTO run (id, workflow, version, status, event_id, event_name, due_at, sort_at, created_at)
-SELECT gen_random_uuid(), 'bench-stamp', 1, 'waiting', sent.id, 'bench/stamp', now() + interval '1 day' + n * interval '1 second',
-       now(), now()
-FROM sent, generate_series(1, {SLEEPING}) AS n
-"""  # noqa: S608  (constant text)
 # Their time of waking moves from due_at to sort_at when they are woken.
 SOON = f"""
 UPDATE run SET subject = 'soon', due_at = now() + interval '3 seconds' + n * interval '{1000 // A_SECOND} milliseconds'
@@ -48,7 +40,10 @@ DRAINED = "SELECT extract(epoch FROM max(finished_at) - min(sort_at))::float8 FR
 def measure(world: World, table: Table) -> None:
     """Print the rows of sleeping runs."""
     world.empty(FULL)
-    world.run(SEED, "VACUUM ANALYZE run", database=FULL)
+    world.send("bench/stamp", {}, database=FULL)
+    later = "now() + interval '1 day' + n * interval '1 second'"
+    world.copy("bench-stamp", SLEEPING, FULL, status="'waiting'", due_at=later)
+    world.run("VACUUM ANALYZE run", database=FULL)
     with world.worker(EMPTY), world.worker(FULL):
         _cost(world, table)
     with world.worker(FULL):

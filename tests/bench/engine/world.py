@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -32,6 +33,15 @@ BUSY = """
 SELECT EXISTS (SELECT FROM run WHERE status = 'queued' AND held_by IS NULL AND flow_a IS NULL)
   OR EXISTS (SELECT FROM run WHERE status = 'running')
 """
+# Rows like one that the engine itself wrote, whatever columns it has, but for those that are named. Their ids are in the
+# order of time, as real ones are, and older than those.
+COPY = """
+INSERT INTO run SELECT copy.*
+FROM (SELECT run AS model FROM run WHERE workflow = '{workflow}' ORDER BY id DESC LIMIT 1) AS newest,
+  generate_series(1, {number}) AS n,
+  jsonb_populate_record(newest.model, jsonb_build_object(
+    'id', '{prefix:08x}-0000-7000-8000-' || lpad(to_hex(n), 12, '0'), {changed})) AS copy
+"""
 
 
 class World:
@@ -41,6 +51,7 @@ class World:
         self.services = Services()
         self.services.postgres.extra_settings = {}  # with fsync: commits are what is measured
         self.services.start()
+        self._copies = itertools.count(1)
         self._states: dict[str, tuple[Any, Any]] = {}
         self._settings: dict[str, Settings] = {}
         for number, name in enumerate(DATABASES):
@@ -81,6 +92,12 @@ class World:
             sent_at = time.time()
             db.session.commit()
         return sent_at
+
+    def copy(self, workflow: str, number: int, database: str, **changed: str) -> None:
+        """Write copies of a workflow's newest run, with SQL expressions over `n` (from 1) for what is different."""
+        pairs = ", ".join(f"'{column}', {expression}" for column, expression in changed.items())
+        statement = COPY.format(prefix=next(self._copies), changed=pairs, number=number, workflow=workflow)
+        run_sql(statement, database=database)
 
     def run(self, *statements: str, database: str = "bench") -> None:
         """Run statements, each in a transaction of its own."""
