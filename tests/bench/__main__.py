@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+import traceback
 from pathlib import Path
 
 
@@ -22,11 +23,17 @@ def main(wanted: list[str]) -> int:
     if unknown:
         sys.stderr.write(f"No measurement is called {', '.join(sorted(unknown))}; there are {', '.join(found)}.\n")
         return 2
+    crashed = False
     for name, of_it in parts.items():
         sys.stdout.write(f"\n== {name}\n")
         sys.stdout.flush()
-        importlib.import_module(f"tests.bench.{name}").main(*of_it)
-    return 0
+        try:
+            importlib.import_module(f"tests.bench.{name}").main(*of_it)
+        except Exception as error:  # noqa: BLE001  the others are worth measuring all the same
+            traceback.print_exc()
+            sys.stdout.write(f"{name} crashed: {type(error).__name__} {error}\n")
+            crashed = True
+    return int(crashed)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import statistics
 from tests.bench.engine.latency import event_to_first_step
 from tests.bench.engine.steps import durable_steps
 from tests.bench.engine.table import Table, in_turn, percentile, ratio
-from tests.bench.engine.world import World, connect, until
+from tests.bench.engine.world import World, bare_commits, connect, until
 
 FULL, EMPTY = "bench_full", "bench"
 SLEEPING = 100_000
@@ -92,10 +92,11 @@ def _burst(world: World, table: Table) -> None:
     world.run(NOW, database=FULL)
     _wait_for("burst", BURST)
     seconds = world.scalar(DRAINED, database=FULL)
+    commits = len(bare_commits(1.0, 16))
     table.row(
         f"{BURST:,} runs due at once, one step each, one worker",
-        f"{BURST / seconds:.0f} runs/s",
-        f"{seconds:.1f} s in all",
+        f"{BURST / seconds:.0f} runs/s ({seconds:.1f} s)",
+        f"{BURST / seconds / commits:.1%} of bare commits by 16",
         "at least 500 runs/s",
         reached=BURST / seconds >= 500,
     )

@@ -37,13 +37,16 @@ async def first_step(ctx: restate.Context) -> float:
     return await ctx.run_typed("stamp", stamp)
 
 
+app = restate.app(services=[bench])
+
+
 def main() -> None:
     config = hypercorn.Config()
     config.bind = [f"127.0.0.1:{sys.argv[1]}"]
     config.h2_max_concurrent_streams = NO_LIMIT
     config.keep_alive_max_requests = NO_LIMIT
     config.keep_alive_timeout = NO_LIMIT
-    asyncio.run(hypercorn.asyncio.serve(restate.app(services=[bench]), config))
+    asyncio.run(hypercorn.asyncio.serve(app, config))
 
 
 if __name__ == "__main__":
