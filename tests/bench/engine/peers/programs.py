@@ -124,10 +124,13 @@ class Restate:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+Peer = Dbos | Restate
+
+
 @contextlib.contextmanager
-def running() -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+def running() -> Iterator[tuple[dict[str, Peer], dict[str, str]]]:
     """Run the peers that are to be had inside the block; yields them, and why the others are not there."""
-    peers: dict[str, Any] = {}
+    peers: dict[str, Peer] = {}
     why: dict[str, str] = {}
     try:
         for peer in (Dbos, Restate):
