@@ -1,10 +1,9 @@
-"""What is measured of verbs that a checkout may not have yet: waiting for an event, and isolated runs."""
+"""From an event to a run that waits for it, and to the first step of an isolated run."""
 
 from __future__ import annotations
 
 import statistics
 
-from app.engine import Step
 from tests.bench.engine import jobs
 from tests.bench.engine.latency import STAMP, bare_commit, event_to_first_step
 from tests.bench.engine.table import Table
@@ -15,7 +14,7 @@ ISOLATED = 40
 
 
 def measure(world: World, table: Table) -> None:
-    """Print a row for each verb, or that it is missing."""
+    """Print a row for each; isolated runs are not there yet."""
     with world.worker():
         _wait_for_event(world, table)
         _isolated(world, table)
@@ -23,9 +22,6 @@ def measure(world: World, table: Table) -> None:
 
 def _wait_for_event(world: World, table: Table) -> None:
     what = "event sent to a waiting run resumed"
-    if not hasattr(Step, "wait_for_event"):
-        table.missing(what, "there is no step.wait_for_event yet (target: p95 under 100 ms)")
-        return
     taken = []
     with connect("bench") as connection:
         query = "SELECT status FROM run WHERE workflow = 'bench-wait' ORDER BY id DESC LIMIT 1"
