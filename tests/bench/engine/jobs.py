@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import time
 from pathlib import Path
 
@@ -92,3 +93,4 @@ if HAS_ISOLATED:
     @workflow("bench-isolated", on="bench/isolated", isolated=True)
     def isolated(ctx, step):
         step.run("stamp", time.time)
+        step.run("pid", os.getpid)
