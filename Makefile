@@ -24,8 +24,8 @@ test: $(READY) ## Run every check and test (real PostgreSQL and Redis are starte
 check: $(READY) ## Look at every part of the running instance: each line is ok or says what mends it
 	@$(BIN)/throughline check
 
-bench: $(READY) ## Measure speed, as ratios against a baseline of the same run
-	@$(BIN)/python -m tests.bench
+bench: $(READY) ## Measure speed, as ratios against a baseline of the same run (PART="engine live": only these)
+	@$(BIN)/python -m tests.bench $(PART)
 
 chaos: $(READY) ## Kill, freeze and restart everything around the engine for a quarter of an hour (SEED=... again)
 	@STORM_RUNS=$${STORM_RUNS:-2000} STORM_SECONDS=$${STORM_SECONDS:-900} STORM_SETTLE=$${STORM_SETTLE:-180} $(BIN)/python -m tests.crash.storm

@@ -16,12 +16,11 @@ from uuid import UUID
 
 from app import create_app
 from app.db import db
-from app.engine import list_runs, list_steps, send, testing
+from app.engine import list_runs, list_steps, send
 from app.settings import Settings
 from tests import schema
-from tests.bench.engine import register_jobs
+from tests.bench.engine.world import WORKFLOWS, Worker, until
 from tests.bench.live import bare, line
-from tests.crash.processes import WorkerProcess, wait_until
 from tests.factories import make_user, sign_in
 from tests.live.gunicorn import Gunicorn
 from tests.services import Services, database_url, redis_url, run_sql
@@ -54,19 +53,19 @@ def main() -> None:
             redis_url=redis_url(0),
             redis_namespace="bench",
             log_level="error",
+            workflows=WORKFLOWS,
         )
         app = create_app(settings)
-        with app.app_context(), testing.isolated_registry():
+        with app.app_context():
             _measure(app, settings, path)
     finally:
         services.stop()
 
 
 def _measure(app: Any, settings: Settings, chromium: str) -> None:
-    register_jobs()
     user = make_user("bench@example.org")
     cookie = sign_in(app.test_client(), user).get_cookie("session").value
-    served, worker = Gunicorn(settings), WorkerProcess(settings, lease=30)
+    served, worker = Gunicorn(settings), Worker(settings, lease=30)
     served.start()
     try:
         baseline = bare(settings)
@@ -82,7 +81,7 @@ def _watch(chromium: str, served: Gunicorn, user_id: UUID, cookie: str) -> list[
 
     send("bench/ticks", {"number": STEPS}, owner_id=user_id)
     db.session.commit()
-    run = list_runs(workflow="ticks", limit=1)[0]
+    run = list_runs(workflow="bench-ticks", limit=1)[0]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         context = browser.new_context(base_url=f"http://{served.address}")
@@ -90,7 +89,7 @@ def _watch(chromium: str, served: Gunicorn, user_id: UUID, cookie: str) -> list[
         page = context.new_page()
         page.goto(f"/runs/{run.id}")
         page.evaluate(WATCH)
-        wait_until(lambda: db.session.rollback() or list_runs(workflow="ticks", status="completed"), 120)
+        until(lambda: db.session.rollback() or list_runs(workflow="bench-ticks", status="completed"), 120)
         page.wait_for_function("last => last in window.seen", arg=f"tick-{STEPS - 1}")
         seen = page.evaluate("() => window.seen")
         browser.close()
