@@ -124,6 +124,7 @@ class WorkflowView:
     cron: str | None
     version: int
     is_hook: bool
+    hook: str | None  # the workflow that runs when it ends badly
     isolated: Isolated | None
     is_paused: bool
 
@@ -257,7 +258,7 @@ def list_workflows() -> list[WorkflowView]:
             name=name,
             on=tuple(on.event for on in found.on),
             is_paused=name in paused,
-            **{field: vars(found)[field] for field in ("cron", "version", "is_hook", "isolated")},
+            **{field: vars(found)[field] for field in ("cron", "version", "is_hook", "hook", "isolated")},
         )
         for name, found in sorted(registry.by_name.items())
     ]

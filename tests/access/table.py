@@ -93,6 +93,7 @@ GET     200 200 200 200 200 200 200 200  /health
 GET     200 200 200 200 200 200 200 200  /healthz
 GET     400 400 400 400 400 400 400 400  /live
 GET     404 200 404 404 200 404 404 404  /media/<token>
+GET     404 404 404 404 404 404 404 404  /metrics
 GET     404 200 404 404 200 404 404 404  /notices/unsubscribe/<token>
 POST    404 200 404 404 200 404 404 404  /notices/unsubscribe/<token>
 GET     503 503 503 503 503 503 503 503  /readyz
