@@ -81,7 +81,7 @@ def test_a_killed_child_is_known_at_once_and_what_was_seen_is_kept(start_worker,
     wait_until(lambda: effects(step="hang"))
     wait_until(lambda: [step.status for step in list_steps(only_run("alone-once").id)] == ["completed", "running"])
     os.kill(effects(step="hang")[0]["pid"], signal.SIGKILL)
-    wait_until(lambda: statuses("alone-once") == {"completed": 1}, 10)  # not after the lease of a minute
+    wait_until(lambda: statuses("alone-once") == {"completed": 1}, 30)  # not after the lease of a minute
     run = only_run("alone-once")
     first, hang = list_steps(run.id)
     assert (first.attempts, run.recoveries) == ([], 1)
