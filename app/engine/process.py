@@ -228,8 +228,9 @@ def serve(worker: Worker, at_end: Callable[[], object] = lambda: None) -> int:
         threading.Thread(target=upkeep.loop, args=(name, worker.stop), name="upkeep", daemon=True),
         threading.Thread(target=publisher.loop, name="publisher", daemon=True),
         threading.Thread(target=matcher.loop, name="matcher", daemon=True),
-        threading.Thread(target=hints.serve, args=(worker, state.ports), name="rq", daemon=True),
     ]
+    if state.ports.redis_url:  # else it looks into PostgreSQL alone
+        threads.append(threading.Thread(target=hints.serve, args=(worker, state.ports), name="rq", daemon=True))
     for thread in threads:
         thread.start()
     logger.info("worker.started", worker=name, kind=worker.kind, threads=worker.threads)

@@ -16,7 +16,6 @@ from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
-from flask import has_app_context
 from sqlalchemy.orm import Session, SessionTransaction
 
 from app.engine import codec, current, starting, store_events
@@ -110,10 +109,12 @@ def make_event(
 
 def has_uncommitted() -> bool:
     """Tell whether the current session has events, cancellations or reruns that are not committed yet."""
-    if not has_app_context():
-        return False  # then there is no session either
     session = runtime().ports.session
-    return session.registry.has() and any(session().info.get(name) for name in (_COLLECTED, _WRITTEN, _CHANGED))
+    try:
+        is_there = session.registry.has()
+    except RuntimeError:  # Flask's, outside of an app context: then there is no session either
+        return False
+    return is_there and any(session().info.get(name) for name in (_COLLECTED, _WRITTEN, _CHANGED))
 
 
 def write_collected(session: Session) -> None:

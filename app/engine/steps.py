@@ -67,7 +67,7 @@ class Step:
         Raises:
             StepError: it failed for good.
         """
-        return self._advance("run", id, Call(function, args, kwargs, retries, _seconds(id, timeout)))
+        return self._advance("run", id, Call(function, args, kwargs, retries, _optional(id, timeout)))
 
     def transaction(
         self,
@@ -89,7 +89,7 @@ class Step:
         def with_session(*args: Any, **kwargs: Any) -> Any:
             return function(runtime().ports.session(), *args, **kwargs)
 
-        return self._advance("transaction", id, Call(with_session, args, kwargs, retries, _seconds(id, timeout)))
+        return self._advance("transaction", id, Call(with_session, args, kwargs, retries, _optional(id, timeout)))
 
     def send_event(
         self,
@@ -111,7 +111,7 @@ class Step:
 
         The wake time is remembered once: no restart makes the sleep longer.
         """
-        pause = timedelta(seconds=seconds(duration))
+        pause = timedelta(seconds=_seconds(id, duration))
         self._sleep(id, lambda: self._execution.now() + pause)
 
     def sleep_until(self, id: str, when: datetime) -> None:  # noqa: A002
@@ -147,7 +147,7 @@ class Step:
             StepError: the match or the condition cannot be evaluated.
         """
         names = (name,) if isinstance(name, str) else tuple(name)
-        wanted = Wanted(names, match, if_, seconds(timeout), since)
+        wanted = Wanted(names, match, if_, _seconds(id, timeout), since)
         shown = {"event": list(names), "match": match, "if": if_, "timeout": timeout}
         value = self._await("wait", id, shown, lambda key: waits.outcome(self._execution, key, wanted))
         return None if value is None else Event.from_memo(value)
@@ -174,7 +174,7 @@ class Step:
             StepError: the child failed, was cancelled or skipped, or did not end in time.
         """
         name = registry.name_of(workflow)
-        child = Child(name, {} if data is None else data, seconds(timeout), cancel_child)
+        child = Child(name, {} if data is None else data, _seconds(id, timeout), cancel_child)
         shown = {"workflow": name, "data": child.data}
         return self._await("invoke", id, shown, lambda key: children.outcome(self._execution, key, child))
 
@@ -302,9 +302,13 @@ class Step:
         return memory.value_of(memo)
 
 
-def _seconds(id: str, timeout: Duration | None) -> float | None:  # noqa: A002
+def _optional(id: str, timeout: Duration | None) -> float | None:  # noqa: A002
+    return None if timeout is None else _seconds(id, timeout)
+
+
+def _seconds(id: str, duration: Duration) -> float:  # noqa: A002
     try:
-        return None if timeout is None else seconds(timeout)
+        return seconds(duration)
     except ValueError as error:
         raise EngineError(f"Step {id!r}: {error}") from error
 

@@ -40,10 +40,11 @@ SELECT {RunToCancel.COLUMNS},
 FROM run WHERE deadline_at <= (SELECT engine_now()) AND {RUNS_ON}
 """  # noqa: S608  (constant text)
 ORPHANED = f"""
-SELECT {RunToCancel.COLUMNS}, 'the run that it belongs to did not complete' AS cause, NULL AS seconds
+SELECT {RunToCancel.COLUMNS}, 'the run that it belongs to has ended or waits no longer' AS cause, NULL AS seconds
 FROM run WHERE is_cancelled_with_parent AND {RUNS_ON} AND requested IS DISTINCT FROM 'cancel'
-  AND EXISTS (SELECT FROM run AS above WHERE above.id = run.parent_run
-              AND above.status IN ('failed', 'cancelled', 'dead', 'skipped'))
+  AND (EXISTS (SELECT FROM run AS above WHERE above.id = run.parent_run
+               AND above.status IN ('failed', 'cancelled', 'dead', 'skipped'))
+       OR EXISTS (SELECT FROM step WHERE run_id = run.parent_run AND key = run.parent_step))  -- it has waited too long
 """  # noqa: S608  (constant text)
 
 EXPIRED = """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.crash.storm import Storm
     from tests.crash.storm_places import Places
 
-GAP_SECONDS = 1.0  # by which a frozen worker may overlap its successor when it wakes (docs/state_machine.md)
+GAP_SECONDS = 1.0  # by which a frozen worker may overlap its successor when it wakes (docs/explanation/guarantees.md)
 MOST_SHOWN = 5
 # The engine's walls log what they did not expect under these names.
 WALLS = {"worker.thread_failed", "worker.hints_failed", "beat.failed", "upkeep.failed", "run.not_rescued"}

@@ -7,7 +7,19 @@ import time
 import pytest
 
 from app.db import db
-from app.engine import NonRetriable, RetryAfter, advance, cancel, get_run, list_runs, pause, send, upkeep, workflow
+from app.engine import (
+    NonRetriable,
+    RetryAfter,
+    StepError,
+    advance,
+    cancel,
+    get_run,
+    list_runs,
+    pause,
+    send,
+    upkeep,
+    workflow,
+)
 from app.engine.testing import assert_sent, clock, drain, sent_events
 
 
@@ -187,7 +199,9 @@ def test_runs_are_cancelled_with_their_parent_one_transaction_each(family, execu
     family(fails=True)
     drain()
     assert {run.status for run in list_runs(workflow="child")} == {"cancelled"}
-    assert {run.reason for run in list_runs(workflow="child")} == {"the run that it belongs to did not complete"}
+    assert {run.reason for run in list_runs(workflow="child")} == {
+        "the run that it belongs to has ended or waits no longer"
+    }
     assert len(sent_events("run/cancelled")) == 3
 
 
@@ -215,5 +229,27 @@ def test_an_invoked_run_is_cancelled_with_the_run_that_asked_for_that():
         send("test/asks", {"cancel": wanted}, owner_id=None)
         drain()
         cancel(list_runs(workflow="asks")[0].id)
+        drain()
+        assert list_runs(workflow="embeds")[0].status == expected
+
+
+def test_an_invoked_run_is_cancelled_when_the_run_that_asked_for_that_waits_no_longer():
+    @workflow("asks", on="test/asks")
+    def asks(ctx, step):
+        try:
+            step.invoke("embed", "embeds", timeout="1h", cancel_child=ctx.event.data["cancel"])
+        except StepError as error:
+            return error.code
+
+    @workflow("embeds", on="test/embeds")
+    def embeds(ctx, step):
+        step.sleep("long", "9d")
+
+    for wanted, expected in ((True, "cancelled"), (False, "waiting")):
+        send("test/asks", {"cancel": wanted}, owner_id=None)
+        drain()
+        clock.advance(3601)
+        drain()
+        assert list_runs(workflow="asks")[0].output == "child_timeout"
         drain()
         assert list_runs(workflow="embeds")[0].status == expected

@@ -84,7 +84,7 @@ def test_sleep_until_wants_a_time_zone():
 
 @pytest.mark.parametrize("duration", ["soon", -1, "1 fortnight", None, "9999999w"])
 def test_a_sleep_that_is_no_duration_fails_the_run_and_says_how_to_write_one(duration):
-    @workflow("odd", on="test/odd", retries=0)
+    @workflow("odd", on="test/odd")
     def odd(ctx, step):
         step.sleep("nap", duration)
 
