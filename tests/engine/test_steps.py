@@ -12,6 +12,7 @@ from app.db import db
 from app.engine import NonRetriable, RetryAfter, StepError, list_runs, list_steps, send, workflow
 from app.engine import memory as memories
 from app.engine import steps as verbs
+from app.engine.runtime import runtime
 from app.engine.testing import crash_after, drain, run_workflow
 from app.errors import Busy
 from app.lib.ids import new_id
@@ -248,3 +249,21 @@ def test_a_run_with_many_steps_is_warned_about_once(monkeypatch):
     monkeypatch.setattr(memories, "logger", log)
     run_workflow(many, {})
     assert [call.args for call in log.calls] == [("run.many_steps",)]
+
+
+def test_no_step_is_repeated_because_a_connection_had_a_rollback_before():
+    effects = []
+
+    @workflow("plain", on="test/plain")
+    def plain(ctx, step):
+        step.run("pay", lambda: effects.append(1))
+
+    def one():
+        send("test/plain", {}, owner_id=None)
+        return drain()
+
+    one()
+    with runtime().pool.connection() as connection, connection.transaction(force_rollback=True):
+        connection.execute("SELECT 1")
+    assert one() == [("plain", "completed")]
+    assert len(effects) == 2
