@@ -49,16 +49,18 @@ UPDATE wait SET status = 'timed-out'
 WHERE run_id = %(run_id)s AND key = %(key)s AND status = 'open' AND due_at <= engine_now() RETURNING key
 """
 
-# PostgreSQL cannot look into an event that has a null character or half a character somewhere: `_fits` does so.
+# PostgreSQL cannot look into an event that has a null character or half a character somewhere: `_fits` does so. Only
+# for it and for conditions are payloads fetched: one event may have 100,000 waits.
 _PAIRS = """
 SELECT wait.run_id, wait.key, wait.topic, wait.kind, wait.match_path, wait.match_value, wait.condition,
-       event.id AS event_id, event.name, event.data, event.owner_id, cause.id AS cause_id, cause.name AS cause_name,
+       event.id AS event_id, event.name, event.owner_id, cause.id AS cause_id, cause.name AS cause_name,
+       CASE WHEN wait.condition IS NOT NULL OR event.data::text ~ '\\\\u(0000|d[89a-f])' THEN event.data END AS data,
        CASE WHEN wait.condition IS NOT NULL THEN cause.data END AS cause_data
 FROM event
 JOIN wait ON wait.topic = event.topic AND wait.status = 'open'
 JOIN run ON run.id = wait.run_id AND run.event_id <> event.id
 LEFT JOIN event AS cause ON cause.id = run.event_id
-WHERE (event.matched_at IS NULL OR event.matched_at >= wait.since)
+WHERE coalesce(event.matched_at, engine_now()) >= wait.since
   AND CASE WHEN wait.match_path IS NULL OR event.data::text ~ '\\\\u(0000|d[89a-f])' THEN true
            ELSE md5(event.data #>> wait.match_path) = wait.match_value END
 """
@@ -220,7 +222,7 @@ def look_back(connection: Connection, run_id: UUID, key: str) -> None:
     """End a wait by the oldest event that matches it and came before it, if there is one."""
     for pair in _pairs(connection, PAIRS_OF_WAIT, [run_id, key]):
         if _fits(connection, pair):
-            if not _take(connection, [pair]):
+            if _take(connection, [pair]) is None:
                 return  # its run is locked by a process that froze: upkeep looks again
             state = _state(connection, run_id, key)
             if state is None or state.status != "open":
@@ -255,32 +257,39 @@ def _look_for_waits(connection: Connection, ids: list[UUID]) -> None:
         return
     done = {row[0] for row in connection.execute(NOBODY_WAITS, [ids]).fetchall()}
     ids = [event_id for event_id in ids if event_id not in done]
-    found: dict[UUID, dict[tuple[UUID, str], _Pair]] = {event_id: {} for event_id in ids}
+    found: dict[UUID, dict[tuple[UUID, str], list[_Pair]]] = {event_id: {} for event_id in ids}
     for pair in _pairs(connection, PAIRS_OF_EVENTS, [ids]) if ids else ():
-        if _fits(connection, pair):  # of several waits of a run, the oldest gets the event
-            found[pair.event_id].setdefault((pair.run_id, "" if pair.kind == "event" else pair.key), pair)
-    for event_id, chosen in found.items():
-        pairs = list(chosen.values())
-        groups = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
-        if all([_take(connection, group) for group in groups]):  # noqa: C419  (each group, also after a locked one)
+        if _fits(connection, pair):
+            found[pair.event_id].setdefault((pair.run_id, "" if pair.kind == "event" else pair.key), []).append(pair)
+    for event_id, of_runs in found.items():
+        queues = list(of_runs.values())
+        # Of several waits of a run, the oldest gets the event: the next one, when another event has just ended that.
+        while pairs := [queue.pop(0) for queue in queues if queue]:
+            ended = [_take(connection, pairs[start : start + BATCH]) for start in range(0, len(pairs), BATCH)]
+            if None in ended:
+                break
+            queues = [queue for queue in queues if queue and not any(queue[0].run_id in runs for runs in ended if runs)]
+        else:
             connection.execute(MATCHED, [event_id])
 
 
-def _take(connection: Connection, pairs: Sequence[_Pair]) -> bool:
-    """End these waits by their one event, and wake or cancel their runs; false when some of the runs were locked."""
+def _take(connection: Connection, pairs: Sequence[_Pair]) -> set[UUID] | None:
+    """End these waits by their one event, and wake or cancel their runs.
+
+    Returns the runs whose step has got the event, or None when some of the runs were locked.
+    """
     event = pairs[0]
     runs = sorted({pair.run_id for pair in pairs if pair.kind == "event"})
     with connection.transaction():
         locked = _lock_runs(connection, runs)
         mine = [pair for pair in pairs if pair.run_id in locked and pair.kind == "event"]
-        woken = store.wake(connection, _close(connection, event, mine))
+        ended = _close(connection, event, mine)
+        woken = store.wake(connection, ended)
     if woken:
         runtime().hint(woken)
         runtime().announce({f"run:{run_id}" for _, run_id in woken})
-    for pair in pairs:
-        if pair.kind == "cancel":
-            _cancel(connection, pair)
-    return len(locked) == len(runs)
+    is_whole = all([_cancel(connection, pair) for pair in pairs if pair.kind == "cancel"])  # noqa: C419  (each of them)
+    return set(ended) if is_whole and len(locked) == len(runs) else None
 
 
 def _close(connection: Connection, event: _Pair, pairs: Sequence[_Pair]) -> list[UUID]:
@@ -300,22 +309,31 @@ def _lock_runs(connection: Connection, ids: list[UUID]) -> set[UUID]:
         return {row[0] for row in connection.execute(f"{LOCK_RUNS} SKIP LOCKED", [ids]).fetchall()}
 
 
-def _cancel(connection: Connection, pair: _Pair) -> None:
-    """Cancel the run that is not to survive this event, in one transaction with the end of its wait."""
+def _cancel(connection: Connection, pair: _Pair) -> bool:
+    """Cancel the run that is not to survive this event, in one transaction with the end of its wait.
+
+    False when somebody keeps the run, or one of its limits, locked: nobody else's wait is to stand behind that.
+    """
     ended = Ended(is_done=False)
-    with connection.transaction():
-        run = endings.lock(connection, [pair.run_id]).get(pair.run_id)
-        if _close(connection, pair, [pair]) and run is not None and run.status not in FINAL:
-            ended = endings.cancel(connection, run, f"Cancelled by the event {pair.name}.")
+    try:
+        with connection.transaction():
+            connection.execute(PATIENCE)
+            run = endings.lock(connection, [pair.run_id]).get(pair.run_id)
+            if _close(connection, pair, [pair]) and run is not None and run.status not in FINAL:
+                ended = endings.cancel(connection, run, f"Cancelled by the event {pair.name}.")
+    except psycopg.errors.LockNotAvailable:
+        return False
     sending.tell(ended.started)
     if ended.promoted:
         runtime().hint(ended.promoted)
     runtime().announce({f"run:{pair.run_id}"})
+    return True
 
 
 def _fits(connection: Connection, pair: _Pair) -> bool:
     """Tell whether the event ends the wait. A condition that cannot be evaluated fails its own run only."""
-    if pair.match_path is not None and expressions.fingerprint(_at(pair.match_path, pair.data)) != pair.match_value:
+    path, data = pair.match_path, pair.data
+    if path is not None and data is not None and expressions.fingerprint(_at(path, data)) != pair.match_value:
         return False
     if pair.condition is None:
         return True
