@@ -267,3 +267,31 @@ def test_no_step_is_repeated_because_a_connection_had_a_rollback_before():
         connection.execute("SELECT 1")
     assert one() == [("plain", "completed")]
     assert len(effects) == 2
+
+
+def test_a_step_key_that_no_index_can_hold_is_a_typed_error(monkeypatch):
+    """PostgreSQL's refusal is an OperationalError: the checkpoint was repeated for ever, as if the database were away."""
+    odd = "".join(chr(33 + (number * number + number) % 89) for number in range(9000))
+
+    @workflow("long", on="test/long")
+    def long(ctx, step):
+        step.run(odd, lambda: 1)
+
+    send("test/long", {}, owner_id=None)
+    assert drain() == [("long", "failed")]
+    assert "over 500 characters" in list_runs()[0].error["message"]
+
+
+def test_the_longest_step_key_can_be_remembered_waited_under_and_tried_again():
+    import secrets
+
+    key = "".join(chr(0x10000 + secrets.randbelow(0x5000)) for _ in range(verbs.MAX_KEY))
+
+    @workflow("wide", on="test/wide", retries=0)
+    def wide(ctx, step):
+        with pytest.raises(StepError):
+            step.run(key[:-1], lambda: 1 / 0)
+        step.wait_for_event(key, "a/" + "b" * 254, timeout="1d")
+
+    send("test/wide", {}, owner_id=None)
+    assert drain() == [("wide", "waiting")]
