@@ -54,7 +54,9 @@ WHERE run_id = %(run_id)s AND key = %(key)s AND status = 'open' AND due_at <= en
 _PAIRS = """
 SELECT wait.run_id, wait.key, wait.topic, wait.kind, wait.match_path, wait.match_value, wait.condition,
        event.id AS event_id, event.name, event.owner_id, cause.id AS cause_id, cause.name AS cause_name,
-       CASE WHEN wait.condition IS NOT NULL OR event.data::text ~ '\\\\u(0000|d[89a-f])' THEN event.data END AS data,
+       wait.created_at AS waited_at,
+       CASE WHEN wait.condition IS NOT NULL OR wait.match_path IS NOT NULL AND event.data::text ~ '\\\\u(0000|d[89a-f])'
+            THEN event.data END AS data,
        CASE WHEN wait.condition IS NOT NULL THEN cause.data END AS cause_data
 FROM event
 JOIN wait ON wait.topic = event.topic AND wait.status = 'open'
@@ -65,9 +67,12 @@ WHERE coalesce(event.matched_at, engine_now()) >= wait.since
            ELSE md5(event.data #>> wait.match_path) = wait.match_value END
 """
 
-PAIRS_OF_EVENTS = (
-    f"{_PAIRS} AND event.id = ANY(%s) ORDER BY event.created_at, event.id, wait.run_id, wait.created_at, wait.key"
-)
+# Of 100,000 waits for this name, those that are for one of the event's values, and those that are for any.
+PAIRS_OF_EVENT = f"""
+{_PAIRS} AND event.id = %(id)s AND wait.topic = %(topic)s AND wait.match_value = ANY(%(values)s)
+UNION ALL {_PAIRS} AND event.id = %(id)s AND wait.topic = %(topic)s AND wait.match_value IS NULL
+ORDER BY run_id, waited_at, key
+"""
 
 # Nothing that arrived after `since` was written an hour before it: so much of an index is enough.
 PAIRS_OF_WAIT = f"""{_PAIRS} AND wait.run_id = %s AND wait.key = %s
@@ -98,6 +103,7 @@ WHERE id = ANY(%s) AND matched_at IS NULL
   AND NOT EXISTS (SELECT FROM wait WHERE wait.topic = event.topic AND wait.status = 'open')
 RETURNING id
 """
+IN_ORDER = "SELECT id, topic FROM event WHERE id = ANY(%s) ORDER BY created_at, id"
 MATCHED = "UPDATE event SET matched_at = engine_now() WHERE id = %s AND matched_at IS NULL"
 
 FORGOTTEN_EVENTS = """
@@ -175,6 +181,7 @@ class _Pair:
     cause_id: UUID | None
     cause_name: str | None
     cause_data: Any
+    waited_at: datetime
 
 
 def outcome(execution: Execution, key: str, wanted: Wanted) -> dict[str, Any] | None:
@@ -256,21 +263,29 @@ def _look_for_waits(connection: Connection, ids: list[UUID]) -> None:
     if not ids:
         return
     done = {row[0] for row in connection.execute(NOBODY_WAITS, [ids]).fetchall()}
-    ids = [event_id for event_id in ids if event_id not in done]
-    found: dict[UUID, dict[tuple[UUID, str], list[_Pair]]] = {event_id: {} for event_id in ids}
-    for pair in _pairs(connection, PAIRS_OF_EVENTS, [ids]) if ids else ():
-        if _fits(connection, pair):
-            found[pair.event_id].setdefault((pair.run_id, "" if pair.kind == "event" else pair.key), []).append(pair)
-    for event_id, of_runs in found.items():
-        queues = list(of_runs.values())
-        # Of several waits of a run, the oldest gets the event: the next one, when another event has just ended that.
-        while pairs := [queue.pop(0) for queue in queues if queue]:
-            ended = [_take(connection, pairs[start : start + BATCH]) for start in range(0, len(pairs), BATCH)]
-            if None in ended:
-                break
-            queues = [queue for queue in queues if queue and not any(queue[0].run_id in runs for runs in ended if runs)]
-        else:
+    for event_id, topic in connection.execute(IN_ORDER, [[each for each in ids if each not in done]]).fetchall():
+        data = connection.execute("SELECT data FROM event WHERE id = %s", [event_id]).fetchall()[0][0]
+        values = {"id": event_id, "topic": topic, "values": expressions.fingerprints(data)}
+        queues: dict[tuple[UUID, str], list[_Pair]] = {}
+        for pair in _pairs(connection, PAIRS_OF_EVENT, values):
+            if _fits(connection, pair):
+                queues.setdefault((pair.run_id, "" if pair.kind == "event" else pair.key), []).append(pair)
+        if _take_each(connection, list(queues.values())):
             connection.execute(MATCHED, [event_id])
+
+
+def _take_each(connection: Connection, queues: list[list[_Pair]]) -> bool:
+    """End the first wait of each queue by their one event; false when some of the runs were locked.
+
+    Of several waits of a run, the oldest gets the event: the next one, when another event has just ended that.
+    """
+    while pairs := [queue.pop(0) for queue in queues if queue]:
+        ended = [_take(connection, pairs[start : start + BATCH]) for start in range(0, len(pairs), BATCH)]
+        if None in ended:
+            return False
+        served = set[UUID]().union(*filter(None, ended))
+        queues = [queue for queue in queues if queue and queue[0].run_id not in served]
+    return True
 
 
 def _take(connection: Connection, pairs: Sequence[_Pair]) -> set[UUID] | None:
@@ -375,6 +390,6 @@ def _states(connection: Connection, run_id: UUID, key: str | None = None) -> dic
         return {state.key: state for state in cursor.execute(STATES, [run_id, key]).fetchall()}
 
 
-def _pairs(connection: Connection, statement: str, values: Sequence[Any]) -> list[_Pair]:
+def _pairs(connection: Connection, statement: str, values: Sequence[Any] | dict[str, Any]) -> list[_Pair]:
     with connection.cursor(row_factory=class_row(_Pair)) as cursor:
         return cursor.execute(statement, values).fetchall()
