@@ -10,6 +10,8 @@ Lock order: runs by id, then waits. A look holds the runs whose waits it ends, s
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -237,14 +239,15 @@ def look_back(connection: Connection, run_id: UUID, key: str) -> None:
     connection.execute(SCANNED, [run_id, key])
 
 
-def look_for_waits(ids: Iterable[UUID]) -> None:
+def look_for_waits(ids: Iterable[UUID], seconds: float = math.inf) -> None:
     """End the waits that these events end, oldest event first; call it after their commit. Never raises.
 
-    What cannot be done now (a run is locked by a process that froze, the database is away) upkeep does.
+    What cannot be done now (a run is locked by a process that froze, the database is away), or not in so many
+    `seconds`, upkeep does.
     """
     try:
         with runtime().pool.connection() as connection:
-            _look_for_waits(connection, list(ids))
+            _look_for_waits(connection, list(ids), time.monotonic() + seconds)
     except DATABASE_IS_AWAY as error:
         logger.warning("waits.database_away", error=type(error).__name__)
     except Exception:  # noqa: BLE001  (after a commit, which nothing may make look like a failure)
@@ -259,31 +262,32 @@ def look_for_forgotten(connection: Connection) -> None:
         look_back(connection, run_id, key)
 
 
-def _look_for_waits(connection: Connection, ids: list[UUID]) -> None:
-    if not ids:
-        return
-    done = {row[0] for row in connection.execute(NOBODY_WAITS, [ids]).fetchall()}
-    for event_id, topic in connection.execute(IN_ORDER, [[each for each in ids if each not in done]]).fetchall():
+def _look_for_waits(connection: Connection, ids: list[UUID], until: float = math.inf) -> None:
+    done = {row[0] for row in connection.execute(NOBODY_WAITS, [ids]).fetchall()} if ids else set()
+    left = [event_id for event_id in ids if event_id not in done]
+    for event_id, topic in connection.execute(IN_ORDER, [left]).fetchall() if left else ():
         data = connection.execute("SELECT data FROM event WHERE id = %s", [event_id]).fetchall()[0][0]
         values = {"id": event_id, "topic": topic, "values": expressions.fingerprints(data)}
         queues: dict[tuple[UUID, str], list[_Pair]] = {}
         for pair in _pairs(connection, PAIRS_OF_EVENT, values):
             if _fits(connection, pair):
                 queues.setdefault((pair.run_id, "" if pair.kind == "event" else pair.key), []).append(pair)
-        if _take_each(connection, list(queues.values())):
+        if _take_each(connection, list(queues.values()), until):
             connection.execute(MATCHED, [event_id])
 
 
-def _take_each(connection: Connection, queues: list[list[_Pair]]) -> bool:
-    """End the first wait of each queue by their one event; false when some of the runs were locked.
+def _take_each(connection: Connection, queues: list[list[_Pair]], until: float) -> bool:
+    """End the first wait of each queue by their one event; false when some of the runs were locked, or time is up.
 
     Of several waits of a run, the oldest gets the event: the next one, when another event has just ended that.
     """
     while pairs := [queue.pop(0) for queue in queues if queue]:
-        ended = [_take(connection, pairs[start : start + BATCH]) for start in range(0, len(pairs), BATCH)]
-        if None in ended:
-            return False
-        served = set[UUID]().union(*filter(None, ended))
+        served: set[UUID] = set()
+        for start in range(0, len(pairs), BATCH):
+            ended = _take(connection, pairs[start : start + BATCH]) if time.monotonic() < until else None
+            if ended is None:
+                return False
+            served |= ended
         queues = [queue for queue in queues if queue and queue[0].run_id not in served]
     return True
 

@@ -391,3 +391,12 @@ def test_a_run_to_cancel_that_is_locked_keeps_neither_senders_nor_upkeep_nor_oth
         assert outcome(run_id)[0] == "completed"
     drain()
     assert get_run(ending).status == "cancelled"
+
+
+def test_a_sender_looks_for_waits_a_quarter_of_a_second_long_and_leaves_the_others_to_upkeep(wait, monkeypatch):
+    run_id = start({"course_id": 7})
+    monkeypatch.setattr(runtime(), "look_for_waits", lambda ids: engine_waits.look_for_waits(ids, seconds=0.0))
+    say("course/approved", {"course_id": 7})
+    assert outcome(run_id)[0] == "waiting"
+    clock.advance(1)
+    assert outcome(run_id)[0] == "completed"
