@@ -249,7 +249,8 @@ class Step:
             return memory.make(self._execution, kind, key, position, call)
 
     def _sleep(self, id: str, until: Callable[[], datetime]) -> None:  # noqa: A002
-        wake_at = datetime.fromisoformat(self._advance("sleep", id, Call(lambda: until().isoformat(), (), {}, RETRIES)))
+        call = Call(lambda *_edited: until().isoformat(), (), {}, RETRIES)
+        wake_at = datetime.fromisoformat(self._advance("sleep", id, call))
         with self._leaving():
             if wake_at > self._execution.now():
                 raise Park(wake_at)
