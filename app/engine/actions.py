@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 from sqlalchemy.orm import Session
 
-from app.engine import endings, sending, starting, store_admission, store_events
+from app.engine import codec, endings, sending, starting, store_admission, store_events
 from app.engine.endings import RunToCancel
 from app.engine.errors import RunActive, UnknownRun
 from app.engine.registry import registry
@@ -74,7 +74,7 @@ def cancel(run_id: UUID, reason: str = "") -> bool:
     run = _lock_run(session, run_id)
     if run is None or run.status in FINAL:
         return False
-    ended = endings.cancel(connection, run, reason.replace("\x00", ""))
+    ended = endings.cancel(connection, run, codec.printable(reason))
     sending.tell_after_commit(session, ended.started, sent=ended.sent)
     return ended.is_done or run.status == "running"
 

@@ -54,13 +54,13 @@ class Beat:
         while not (stop.wait(TICK) and not self.count()):
             now = time.monotonic()
             try:
-                self.show()
+                if now >= next_beat:  # first: whatever goes wrong with one run's progress, no other loses its lease
+                    next_beat = now + min(lease / 6, 5.0)
+                    self.renew()
                 if now >= next_look:
                     next_look = now + LOOK_EVERY
                     self.look()
-                if now >= next_beat:
-                    next_beat = now + min(lease / 6, 5.0)
-                    self.renew()
+                self.show()
             except DATABASE_IS_AWAY as error:
                 logger.warning("beat.database_away", error=type(error).__name__)
             except Exception:  # noqa: BLE001  a missed beat is made up for by the next one

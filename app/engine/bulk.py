@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +24,7 @@ EVENT = "engine/bulk"
 NAME = "engine-bulk"
 PAGE = 50
 PER_SECOND = 10.0
+SLOWEST = 0.001  # of it
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ def bulk(action: str, filter: Mapping[str, Any], *, owner_id: UUID | None, per_s
     if action not in ACTIONS:
         raise EngineError(f"{action!r} is no bulk action; choose one of {', '.join(ACTIONS)}.")
     unknown = set(filter) - set(reads.FILTERS)
-    if unknown or per_second <= 0:
-        raise EngineError(f"Filter by {', '.join(reads.FILTERS)}, not by {unknown}; per_second must be over 0.")
+    if unknown or not SLOWEST <= per_second < math.inf:  # nor NaN
+        told = f"per_second must be a number of at least {SLOWEST}."
+        raise EngineError(f"Filter by {', '.join(reads.FILTERS)}, not by {unknown}; {told}")
     wanted = {name: None if value is None else str(value) for name, value in {"owner_id": owner_id, **filter}.items()}
     session = runtime().ports.session()
     data = {"action": action, "filter": wanted, "per_second": per_second}

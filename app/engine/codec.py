@@ -15,6 +15,7 @@ MAX_EVENT_BYTES = 512 * KIB
 MAX_INLINE_BYTES = 256 * KIB
 MAX_RESULT_BYTES = 4 * KIB * KIB
 MAX_INPUT_BYTES = 16 * KIB
+MAX_DEPTH = 200  # Python reads some 900 levels, fewer the deeper its own stack is
 MAX_MESSAGE = 2000
 MAX_TRACEBACK = 8 * KIB  # characters; its end says most
 
@@ -23,12 +24,16 @@ def dumps(value: Any, what: str) -> str:
     """Return `value` as JSON text.
 
     Raises:
-        NotJson: it is not JSON (NaN, a set, an object, ...); `what` names it in the message.
+        NotJson: it is not JSON (NaN, a set, an object, ...), or is nested deeper than whoever reads it may be able to
+            follow; `what` names it in the message.
     """
     try:
-        return _RESULT.encode(value)
+        text = _RESULT.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise NotJson(f"{what} is not JSON: {error}") from error
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deep(value, MAX_DEPTH):
+        raise NotJson(f"{what} is nested deeper than {MAX_DEPTH} levels; make it flatter.")
+    return text
 
 
 def dump_result(value: Any, what: str) -> str:
@@ -89,6 +94,19 @@ def traceback_of(error: BaseException) -> str:
 def printable(text: str) -> str:
     """Return `text` as PostgreSQL can hold it."""
     return text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    """Tell whether JSON is nested deeper than so many levels; from level to level, without recursion."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, dict | list | tuple)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(layer)
 
 
 def _describe(value: Any) -> str:

@@ -110,7 +110,8 @@ def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> 
     values["error"] = None if ending.error is None else json.dumps(ending.error)
     if connection.execute(store.FINISH, values).fetchone() is None:
         return Ended(is_done=False)
-    connection.execute(store.FORGET_WAITS, [run_id])
+    if ending.status != "dead":  # which may be resumed: then it is to know the events that it has had
+        connection.execute(store.FORGET_WAITS, [run_id])
     if ending.status != "completed" and run.idempotency_key:
         scope = starting.run_scope(run.workflow, run.owner_id)
         connection.execute(store.RELEASE_KEY, [scope, run.idempotency_key, run.id])

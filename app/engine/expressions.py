@@ -87,6 +87,17 @@ def fingerprint(value: Any) -> str | None:
     return hashlib.md5(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
+def fingerprints(data: dict[str, Any]) -> list[str]:
+    """Return those of all values to which a path into `data` can lead."""
+    found, inner = set(), [data]
+    while inner:
+        for value in inner.pop().values():
+            found.add(fingerprint(value))
+            if isinstance(value, dict):
+                inner.append(value)
+    return sorted(filter(None, found))
+
+
 def look_up(path: str, context: Mapping[str, Any]) -> Any:
     """Return the value at a dotted path such as `event.data.id`, or None when there is none."""
     return functools.reduce(_item, path.split("."), context)

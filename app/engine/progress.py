@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from typing import Any
@@ -42,7 +43,7 @@ class Progress:
                 self._begin(current_step)
             if message is not None:
                 state["message"] = str(message)[:500]
-            if done is not None and total:
+            if done is not None and total and math.isfinite(done) and math.isfinite(total):  # JSON has no others
                 self._count(done, total)
             self._is_dirty = self._is_said = True
 

@@ -69,8 +69,12 @@ CONNECTIONS = 2  # of the engine's own, in any process: a web process needs next
 WORKER_CONNECTIONS = 14  # in one that advances runs
 
 # Without the first, each checkpoint is planned anew. The others keep every queue in the order of its index: the
-# statistics of a table that was empty a minute ago suggest fetching and sorting 100,000 rows to take the first.
-PLANNING = "SET plan_cache_mode = force_generic_plan; SET enable_bitmapscan = off; SET enable_sort = off"
+# statistics of a table that was empty a minute ago suggest fetching and sorting 100,000 rows to take the first, and
+# those of 100,000 waits for one name, all alike, to read them all for an event of another.
+PLANNING = """
+SET plan_cache_mode = force_generic_plan; SET enable_bitmapscan = off; SET enable_sort = off; SET enable_seqscan = off;
+SET max_parallel_workers_per_gather = 0
+"""
 
 
 # A process that freezes inside a transaction (a stopped machine) keeps its locks; those on a flow key would stop every

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+
 from app.engine import current, sending, waits
 from app.engine.errors import OutsideCallRefused
 from app.engine.queue import Hints
 from app.engine.runtime import Ports, install
 from app.lib import outside, timeouts
 
+LOOK_SECONDS = 0.25  # for which whoever sends an event looks for waits; workers leave that to a thread
+
 
 def start(ports: Ports) -> None:
     """Start the engine of this process with what the application hands it."""
     state = install(ports)
-    state.look_for_waits = waits.look_for_waits
+    state.look_for_waits = functools.partial(waits.look_for_waits, seconds=LOOK_SECONDS)
     if ports.redis_url:
         hints = Hints(ports.redis_url, ports.namespace)
         state.hint, state.show_failed = hints.give, hints.show_failed

@@ -23,6 +23,7 @@ from app.engine.waits import Wanted
 from app.lib.durations import Duration, seconds
 
 MAX_STEPS = 10_000
+MAX_KEY = 500
 
 
 class Step:
@@ -248,7 +249,8 @@ class Step:
             return memory.make(self._execution, kind, key, position, call)
 
     def _sleep(self, id: str, until: Callable[[], datetime]) -> None:  # noqa: A002
-        wake_at = datetime.fromisoformat(self._advance("sleep", id, Call(lambda: until().isoformat(), (), {}, RETRIES)))
+        call = Call(lambda *_edited: until().isoformat(), (), {}, RETRIES)
+        wake_at = datetime.fromisoformat(self._advance("sleep", id, call))
         with self._leaving():
             if wake_at > self._execution.now():
                 raise Park(wake_at)
@@ -286,7 +288,10 @@ class Step:
         repeat = self._met.get(id, 0)
         self._met[id] = repeat + 1
         self._verbs += 1
-        return f"{self._prefix}{id}" + (f":{repeat}" if repeat else ""), [*self._position, self._verbs]
+        key = f"{self._prefix}{id}" + (f":{repeat}" if repeat else "")
+        if len(key) > MAX_KEY:  # PostgreSQL's index takes no more, and its refusal looks like a database that is away
+            raise LimitExceeded("step_key", f"The key {key[:40]!r}... is over {MAX_KEY} characters; shorten its ids.")
+        return key, [*self._position, self._verbs]
 
     def _recall(self, memo: Memo, kind: str) -> Any:
         if memo.kind != kind:

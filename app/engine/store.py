@@ -114,10 +114,11 @@ LEAVE = {
     "paused": f"{_LEAVE} AND requested = 'pause' RETURNING id",
 }
 
-# Moves wake_seq also of a running run, so that one about to park goes round again instead.
+# Moves wake_seq also of a running run, so that one about to park goes round again instead. A waiting one's place in the
+# queue is that of now: with the end of what it waited for, a year away, all others would go before it.
 WAKE = """
 UPDATE run SET wake_seq = wake_seq + 1, status = CASE status WHEN 'waiting' THEN 'queued' ELSE status END,
-               sort_at = CASE status WHEN 'waiting' THEN coalesce(due_at, sort_at) ELSE sort_at END, due_at = NULL
+               sort_at = CASE status WHEN 'waiting' THEN least(due_at, engine_now()) ELSE sort_at END, due_at = NULL
 WHERE id IN (
   SELECT id FROM run WHERE id = ANY(%s) AND status IN ('waiting', 'running') ORDER BY id FOR NO KEY UPDATE)
 RETURNING workflow, id, status

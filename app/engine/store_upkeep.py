@@ -162,9 +162,12 @@ class Late(RunToCancel):
 
 
 def late(connection: Connection, statement: str, limit: int) -> list[Late]:
-    """Peek at the runs of OVERDUE or ORPHANED."""
+    """Peek at the runs of OVERDUE or ORPHANED.
+
+    In the order of the index of the first one: else the planner thinks that a third of all runs is late, and reads all.
+    """
     with connection.cursor(row_factory=class_row(Late)) as cursor:
-        return cursor.execute(f"{statement} LIMIT %s", [limit]).fetchall()
+        return cursor.execute(f"{statement} ORDER BY deadline_at LIMIT %s", [limit]).fetchall()
 
 
 def lock_late(connection: Connection, statement: str, run_id: UUID) -> Late | None:

@@ -155,7 +155,8 @@ def _repair_held(connection: Connection) -> list[tuple[str, str]]:
     """Promote held runs whose key has free slots (a promotion may have been lost with its worker)."""
     keys = [row[0] for row in connection.execute(store_upkeep.HELD_KEYS).fetchall()]
     promoted: list[tuple[str, str]] = []
-    for key in keys:
+    seen = store_admission.free_slots(connection, keys)  # 5,000 full keys, locked one by one, would stop every clock
+    for key in (key for key in keys if seen[key] > 0):
         with connection.transaction():
             if not _lock_free(connection, [key]):
                 continue

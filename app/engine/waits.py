@@ -10,6 +10,8 @@ Lock order: runs by id, then waits. A look holds the runs whose waits it ends, s
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,23 +51,30 @@ UPDATE wait SET status = 'timed-out'
 WHERE run_id = %(run_id)s AND key = %(key)s AND status = 'open' AND due_at <= engine_now() RETURNING key
 """
 
-# PostgreSQL cannot look into an event that has a null character or half a character somewhere: `_fits` does so.
+# PostgreSQL cannot look into an event that has a null character or half a character somewhere: `_fits` does so. Only
+# for it and for conditions are payloads fetched: one event may have 100,000 waits.
 _PAIRS = """
 SELECT wait.run_id, wait.key, wait.topic, wait.kind, wait.match_path, wait.match_value, wait.condition,
-       event.id AS event_id, event.name, event.data, event.owner_id, cause.id AS cause_id, cause.name AS cause_name,
+       event.id AS event_id, event.name, event.owner_id, cause.id AS cause_id, cause.name AS cause_name,
+       wait.created_at AS waited_at,
+       CASE WHEN wait.condition IS NOT NULL OR wait.match_path IS NOT NULL AND event.data::text ~ '\\\\u(0000|d[89a-f])'
+            THEN event.data END AS data,
        CASE WHEN wait.condition IS NOT NULL THEN cause.data END AS cause_data
 FROM event
 JOIN wait ON wait.topic = event.topic AND wait.status = 'open'
 JOIN run ON run.id = wait.run_id AND run.event_id <> event.id
 LEFT JOIN event AS cause ON cause.id = run.event_id
-WHERE (event.matched_at IS NULL OR event.matched_at >= wait.since)
+WHERE coalesce(event.matched_at, engine_now()) >= wait.since
   AND CASE WHEN wait.match_path IS NULL OR event.data::text ~ '\\\\u(0000|d[89a-f])' THEN true
            ELSE md5(event.data #>> wait.match_path) = wait.match_value END
 """
 
-PAIRS_OF_EVENTS = (
-    f"{_PAIRS} AND event.id = ANY(%s) ORDER BY event.created_at, event.id, wait.run_id, wait.created_at, wait.key"
-)
+# Of 100,000 waits for this name, those that are for one of the event's values, and those that are for any.
+PAIRS_OF_EVENT = f"""
+{_PAIRS} AND event.id = %(id)s AND wait.topic = %(topic)s AND wait.match_value = ANY(%(values)s)
+UNION ALL {_PAIRS} AND event.id = %(id)s AND wait.topic = %(topic)s AND wait.match_value IS NULL
+ORDER BY run_id, waited_at, key
+"""
 
 # Nothing that arrived after `since` was written an hour before it: so much of an index is enough.
 PAIRS_OF_WAIT = f"""{_PAIRS} AND wait.run_id = %s AND wait.key = %s
@@ -96,6 +105,7 @@ WHERE id = ANY(%s) AND matched_at IS NULL
   AND NOT EXISTS (SELECT FROM wait WHERE wait.topic = event.topic AND wait.status = 'open')
 RETURNING id
 """
+IN_ORDER = "SELECT id, topic FROM event WHERE id = ANY(%s) ORDER BY created_at, id"
 MATCHED = "UPDATE event SET matched_at = engine_now() WHERE id = %s AND matched_at IS NULL"
 
 FORGOTTEN_EVENTS = """
@@ -173,6 +183,7 @@ class _Pair:
     cause_id: UUID | None
     cause_name: str | None
     cause_data: Any
+    waited_at: datetime
 
 
 def outcome(execution: Execution, key: str, wanted: Wanted) -> dict[str, Any] | None:
@@ -220,7 +231,7 @@ def look_back(connection: Connection, run_id: UUID, key: str) -> None:
     """End a wait by the oldest event that matches it and came before it, if there is one."""
     for pair in _pairs(connection, PAIRS_OF_WAIT, [run_id, key]):
         if _fits(connection, pair):
-            if not _take(connection, [pair]):
+            if _take(connection, [pair]) is None:
                 return  # its run is locked by a process that froze: upkeep looks again
             state = _state(connection, run_id, key)
             if state is None or state.status != "open":
@@ -228,14 +239,15 @@ def look_back(connection: Connection, run_id: UUID, key: str) -> None:
     connection.execute(SCANNED, [run_id, key])
 
 
-def look_for_waits(ids: Iterable[UUID]) -> None:
+def look_for_waits(ids: Iterable[UUID], seconds: float = math.inf) -> None:
     """End the waits that these events end, oldest event first; call it after their commit. Never raises.
 
-    What cannot be done now (a run is locked by a process that froze, the database is away) upkeep does.
+    What cannot be done now (a run is locked by a process that froze, the database is away), or not in so many
+    `seconds`, upkeep does.
     """
     try:
         with runtime().pool.connection() as connection:
-            _look_for_waits(connection, list(ids))
+            _look_for_waits(connection, list(ids), time.monotonic() + seconds)
     except DATABASE_IS_AWAY as error:
         logger.warning("waits.database_away", error=type(error).__name__)
     except Exception:  # noqa: BLE001  (after a commit, which nothing may make look like a failure)
@@ -250,37 +262,53 @@ def look_for_forgotten(connection: Connection) -> None:
         look_back(connection, run_id, key)
 
 
-def _look_for_waits(connection: Connection, ids: list[UUID]) -> None:
-    if not ids:
-        return
-    done = {row[0] for row in connection.execute(NOBODY_WAITS, [ids]).fetchall()}
-    ids = [event_id for event_id in ids if event_id not in done]
-    found: dict[UUID, dict[tuple[UUID, str], _Pair]] = {event_id: {} for event_id in ids}
-    for pair in _pairs(connection, PAIRS_OF_EVENTS, [ids]) if ids else ():
-        if _fits(connection, pair):  # of several waits of a run, the oldest gets the event
-            found[pair.event_id].setdefault((pair.run_id, "" if pair.kind == "event" else pair.key), pair)
-    for event_id, chosen in found.items():
-        pairs = list(chosen.values())
-        groups = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
-        if all([_take(connection, group) for group in groups]):  # noqa: C419  (each group, also after a locked one)
+def _look_for_waits(connection: Connection, ids: list[UUID], until: float = math.inf) -> None:
+    done = {row[0] for row in connection.execute(NOBODY_WAITS, [ids]).fetchall()} if ids else set()
+    left = [event_id for event_id in ids if event_id not in done]
+    for event_id, topic in connection.execute(IN_ORDER, [left]).fetchall() if left else ():
+        data = connection.execute("SELECT data FROM event WHERE id = %s", [event_id]).fetchall()[0][0]
+        values = {"id": event_id, "topic": topic, "values": expressions.fingerprints(data)}
+        queues: dict[tuple[UUID, str], list[_Pair]] = {}
+        for pair in _pairs(connection, PAIRS_OF_EVENT, values):
+            if _fits(connection, pair):
+                queues.setdefault((pair.run_id, "" if pair.kind == "event" else pair.key), []).append(pair)
+        if _take_each(connection, list(queues.values()), until):
             connection.execute(MATCHED, [event_id])
 
 
-def _take(connection: Connection, pairs: Sequence[_Pair]) -> bool:
-    """End these waits by their one event, and wake or cancel their runs; false when some of the runs were locked."""
+def _take_each(connection: Connection, queues: list[list[_Pair]], until: float) -> bool:
+    """End the first wait of each queue by their one event; false when some of the runs were locked, or time is up.
+
+    Of several waits of a run, the oldest gets the event: the next one, when another event has just ended that.
+    """
+    while pairs := [queue.pop(0) for queue in queues if queue]:
+        served: set[UUID] = set()
+        for start in range(0, len(pairs), BATCH):
+            ended = _take(connection, pairs[start : start + BATCH]) if time.monotonic() < until else None
+            if ended is None:
+                return False
+            served |= ended
+        queues = [queue for queue in queues if queue and queue[0].run_id not in served]
+    return True
+
+
+def _take(connection: Connection, pairs: Sequence[_Pair]) -> set[UUID] | None:
+    """End these waits by their one event, and wake or cancel their runs.
+
+    Returns the runs whose step has got the event, or None when some of the runs were locked.
+    """
     event = pairs[0]
     runs = sorted({pair.run_id for pair in pairs if pair.kind == "event"})
     with connection.transaction():
         locked = _lock_runs(connection, runs)
         mine = [pair for pair in pairs if pair.run_id in locked and pair.kind == "event"]
-        woken = store.wake(connection, _close(connection, event, mine))
+        ended = _close(connection, event, mine)
+        woken = store.wake(connection, ended)
     if woken:
         runtime().hint(woken)
         runtime().announce({f"run:{run_id}" for _, run_id in woken})
-    for pair in pairs:
-        if pair.kind == "cancel":
-            _cancel(connection, pair)
-    return len(locked) == len(runs)
+    is_whole = all([_cancel(connection, pair) for pair in pairs if pair.kind == "cancel"])  # noqa: C419  (each of them)
+    return set(ended) if is_whole and len(locked) == len(runs) else None
 
 
 def _close(connection: Connection, event: _Pair, pairs: Sequence[_Pair]) -> list[UUID]:
@@ -300,22 +328,31 @@ def _lock_runs(connection: Connection, ids: list[UUID]) -> set[UUID]:
         return {row[0] for row in connection.execute(f"{LOCK_RUNS} SKIP LOCKED", [ids]).fetchall()}
 
 
-def _cancel(connection: Connection, pair: _Pair) -> None:
-    """Cancel the run that is not to survive this event, in one transaction with the end of its wait."""
+def _cancel(connection: Connection, pair: _Pair) -> bool:
+    """Cancel the run that is not to survive this event, in one transaction with the end of its wait.
+
+    False when somebody keeps the run, or one of its limits, locked: nobody else's wait is to stand behind that.
+    """
     ended = Ended(is_done=False)
-    with connection.transaction():
-        run = endings.lock(connection, [pair.run_id]).get(pair.run_id)
-        if _close(connection, pair, [pair]) and run is not None and run.status not in FINAL:
-            ended = endings.cancel(connection, run, f"Cancelled by the event {pair.name}.")
+    try:
+        with connection.transaction():
+            connection.execute(PATIENCE)
+            run = endings.lock(connection, [pair.run_id]).get(pair.run_id)
+            if _close(connection, pair, [pair]) and run is not None and run.status not in FINAL:
+                ended = endings.cancel(connection, run, f"Cancelled by the event {pair.name}.")
+    except psycopg.errors.LockNotAvailable:
+        return False
     sending.tell(ended.started)
     if ended.promoted:
         runtime().hint(ended.promoted)
     runtime().announce({f"run:{pair.run_id}"})
+    return True
 
 
 def _fits(connection: Connection, pair: _Pair) -> bool:
     """Tell whether the event ends the wait. A condition that cannot be evaluated fails its own run only."""
-    if pair.match_path is not None and expressions.fingerprint(_at(pair.match_path, pair.data)) != pair.match_value:
+    path, data = pair.match_path, pair.data
+    if path is not None and data is not None and expressions.fingerprint(_at(path, data)) != pair.match_value:
         return False
     if pair.condition is None:
         return True
@@ -357,6 +394,6 @@ def _states(connection: Connection, run_id: UUID, key: str | None = None) -> dic
         return {state.key: state for state in cursor.execute(STATES, [run_id, key]).fetchall()}
 
 
-def _pairs(connection: Connection, statement: str, values: Sequence[Any]) -> list[_Pair]:
+def _pairs(connection: Connection, statement: str, values: Sequence[Any] | dict[str, Any]) -> list[_Pair]:
     with connection.cursor(row_factory=class_row(_Pair)) as cursor:
         return cursor.execute(statement, values).fetchall()

@@ -30,7 +30,8 @@ def next_tick(expression: str, after: datetime) -> datetime | None:
     if len(fields.split()) != FIELDS:
         raise ValueError(f"{fields!r} must have five fields: minute, hour, day, month, day of the week.")
     try:
-        found = next(CronSim(fields, after.astimezone(zone)), None)
+        ticks = (tick.astimezone(UTC) for tick in CronSim(fields, after.astimezone(zone)))
+        # In the hour that comes twice, cronsim begins with a fixed time of the first one, which is over.
+        return next((tick for tick in ticks if tick > after), None)
     except CronSimError as error:
         raise ValueError(f"{fields!r} is no cron expression: {error}.") from error
-    return None if found is None else found.astimezone(UTC)

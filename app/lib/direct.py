@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import psycopg
+from psycopg._preparing import PrepareManager
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 
 
@@ -19,6 +20,10 @@ class DirectConnection(psycopg.Connection[Any]):
     processor time that a statement with a dozen values takes (docs/decisions/0041-step-overhead.md). It also gives
     the interpreter lock away several times on the way, and gets it back behind all other threads.
     """
+
+    def __init__(self, pgconn: psycopg.pq.abc.PGconn) -> None:
+        super().__init__(pgconn)
+        self._prepared = _Prepared()
 
     def first(self, statement: str, values: Iterable[object]) -> list[bytes | None] | None:
         """Execute a statement with $1, $2, ... in this connection's transaction (autocommit: in one of its own).
@@ -51,6 +56,18 @@ class DirectConnection(psycopg.Connection[Any]):
         if self.pgconn.status == ConnStatus.BAD:
             raise psycopg.OperationalError(result.get_error_message())
         raise psycopg.errors.error_from_result(result, encoding=self.info.encoding)
+
+
+class _Prepared(PrepareManager):
+    """Psycopg's prepared statements, kept over a rollback.
+
+    It would send DEALLOCATE ALL after each one (as the tables of a statement might be gone with it), and with its own
+    statements end those of `first`: every later checkpoint on this connection would fail, its step be repeated.
+    """
+
+    def clear(self) -> bool:
+        """Forget nothing."""
+        return False
 
 
 class DirectPool(ABC):

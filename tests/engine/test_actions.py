@@ -195,3 +195,15 @@ def test_a_body_that_swallows_an_interrupt_parks_all_the_same(calls):
 
     send("test/greedy", {}, owner_id=None)
     assert drain() == [("greedy", "waiting")]
+
+
+def test_a_reason_that_postgresql_cannot_hold_is_kept_as_far_as_it_can():
+    @workflow("asleep", on="test/asleep")
+    def asleep(ctx, step):
+        step.sleep("long", "1h")
+
+    send("test/asleep", {}, owner_id=None)
+    drain()
+    assert cancel(list_runs()[0].id, "so\ud800it\x00is")
+    db.session.commit()
+    assert list_runs()[0].reason == "so?it\N{REPLACEMENT CHARACTER}is"

@@ -302,7 +302,12 @@ def test_limits_hold_and_no_lock_order_is_broken_when_runs_of_many_keys_are_canc
 
 
 @pytest.mark.parametrize(
-    ("action", "wanted", "per_second"), [("destroy", {}, 1), ("cancel", {"colour": "red"}, 1), ("cancel", {}, 0)]
+    ("action", "wanted", "per_second"),
+    [
+        ("destroy", {}, 1),
+        ("cancel", {"colour": "red"}, 1),
+        *(("cancel", {}, odd) for odd in (0, float("nan"), float("inf"), 1e-12)),
+    ],
 )
 def test_what_is_no_bulk_action_is_refused(action, wanted, per_second):
     with pytest.raises(EngineError):

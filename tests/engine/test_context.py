@@ -357,7 +357,7 @@ def test_progress_is_written_at_most_10_times_a_second_per_run(monkeypatch):
                 return True
             return False
 
-    beat, stop = Beat("test", 1), Stop()
+    beat, stop = Beat(None, 1), Stop()
 
     @workflow("says", on="test/says")
     def says(ctx, step):

@@ -298,3 +298,19 @@ def test_claiming_and_promoting_cost_the_same_behind_a_thousand_or_twenty_thousa
         assert claim() == []
         upkeep.run_pass()
     assert touched[1] < touched[0] + 60
+
+
+def test_a_pass_of_upkeep_locks_no_key_that_is_still_full(monkeypatch):
+    @workflow("limited", on="test/limited", concurrency=[Concurrency(1, key="event.data.key")])
+    def limited(ctx, step):
+        pass
+
+    for number in range(6):
+        send("test/limited", {"key": number // 2}, owner_id=None)
+    db.session.commit()
+    assert len(advance.claim_batch("mine", 6)) == 3
+    assert len([run for run in list_runs() if run.held_by]) == 3
+    locked = []
+    monkeypatch.setattr(upkeep, "_lock_free", lambda _connection, flows: locked.append(flows))
+    upkeep.run_pass()
+    assert locked == []

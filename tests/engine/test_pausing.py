@@ -9,6 +9,7 @@ import pytest
 
 from app.db import db
 from app.engine import (
+    CancelOn,
     Concurrency,
     NonRetriable,
     RetryAfter,
@@ -365,3 +366,35 @@ def test_a_sleep_goes_on_while_its_run_is_paused():
     clock.advance(3601)
     do(resume, run_id)
     assert drain() == [("sleeps", "completed")]
+
+
+def dies(run_id):
+    for _ in range(6):
+        assert advance.claim_batch("doomed", 1)
+        clock.advance(31)
+        upkeep.run_pass()
+    db.session.rollback()
+    assert get_run(run_id).status == "dead"
+
+
+def test_a_dead_run_that_goes_on_takes_no_event_again_and_is_still_cancelled_by_others():
+    @workflow("twice", on="test/twice", cancel_on=[CancelOn("a/stop")])
+    def twice(ctx, step):
+        step.wait_for_event("one", "a/b", timeout="3d")
+        step.sleep("between", "1m")
+        step.wait_for_event("two", "a/b", timeout="3d")
+
+    run_id = start("test/twice")
+    drain()
+    send("a/b", {}, owner_id=None)
+    db.session.commit()
+    drain()
+    clock.advance(61)
+    upkeep.run_pass()
+    dies(run_id)
+    assert do(resume, run_id)
+    drain()
+    assert get_run(run_id).status == "waiting"
+    send("a/stop", {}, owner_id=None)
+    db.session.commit()
+    assert get_run(run_id).status == "cancelled"

@@ -278,3 +278,17 @@ def test_a_rerun_copies_what_a_step_did_to_the_runs_meta(pipeline, execute):
     again = rerun_from(run.id, "last")
     db.session.commit()
     assert execute("SELECT meta FROM step WHERE run_id = :id AND key = 'first'", id=again).scalar() == [1]
+
+
+def test_a_rerun_from_a_sleep_sleeps_whatever_input_it_was_given():
+    @workflow("sleepy", on="test/sleepy", retries=0)
+    def sleepy(ctx, step):
+        step.sleep("nap", "1m")
+        raise ValueError
+
+    send("test/sleepy", {}, owner_id=None)
+    drain(advance=True)
+    new_id = rerun_from(list_runs(workflow="sleepy")[0].id, "nap", ["2m"])
+    db.session.commit()
+    assert drain() == [("sleepy", "waiting")]
+    assert [found.status for found in list_steps(new_id)] == ["completed"]

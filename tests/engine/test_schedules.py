@@ -262,3 +262,9 @@ def test_a_negative_jitter_is_refused_at_registration():
 def test_a_fixed_time_is_due_once_a_day_also_when_the_clocks_change(expression, after, expected):
     found = next_tick(expression, datetime.fromisoformat(after).replace(tzinfo=UTC))
     assert found.replace(tzinfo=None).isoformat(timespec="minutes") == expected
+
+
+@pytest.mark.parametrize("minute", range(0, 120, 10))
+def test_a_tick_that_comes_late_in_the_hour_that_comes_twice_is_not_due_again(minute):
+    after = datetime(2026, 10, 25, 0, 31, tzinfo=UTC) + timedelta(minutes=minute)
+    assert next_tick("TZ=Europe/Berlin 30 2 * * *", after) == datetime(2026, 10, 26, 1, 30, tzinfo=UTC)

@@ -270,3 +270,18 @@ def test_a_hung_redis_does_not_hang_the_sender():
         begin = time.monotonic()
         hints.give([("listen", str(new_id()))])
         assert time.monotonic() - begin < 2
+
+
+def nested(levels):
+    value = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+def test_what_is_nested_deeper_than_its_readers_can_follow_is_a_typed_error():
+    """Python's limit counts the caller's stack: whoever has a deeper one could not read it, and each look for waits broke."""
+    send("test/deep", nested(200), owner_id=None)
+    send("test/wide", {"rows": [{"a": 1}] * 1000}, owner_id=None)
+    with pytest.raises(NotJson, match="nested deeper"):
+        send("test/deeper", nested(201), owner_id=None)

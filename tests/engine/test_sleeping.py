@@ -119,3 +119,20 @@ def test_a_sleeping_run_can_be_cancelled():
     cancel(run.id)
     db.session.commit()
     assert get_run(run.id).status == "cancelled"
+
+
+def test_a_run_that_is_woken_before_its_time_goes_before_those_that_came_later():
+    @workflow("old", on="test/old")
+    def old(ctx, step):
+        step.wait_for_event("w", "a/b", timeout="3d")
+
+    @workflow("young", on="test/young")
+    def young(ctx, step):
+        pass
+
+    for name in ("test/old", "a/b", "test/young"):
+        send(name, {}, owner_id=None)
+        db.session.commit()
+        if name == "test/old":
+            drain()
+    assert [name for name, _ in drain()] == ["old", "young"]

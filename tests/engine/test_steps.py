@@ -12,6 +12,7 @@ from app.db import db
 from app.engine import NonRetriable, RetryAfter, StepError, list_runs, list_steps, send, workflow
 from app.engine import memory as memories
 from app.engine import steps as verbs
+from app.engine.runtime import runtime
 from app.engine.testing import crash_after, drain, run_workflow
 from app.errors import Busy
 from app.lib.ids import new_id
@@ -248,3 +249,49 @@ def test_a_run_with_many_steps_is_warned_about_once(monkeypatch):
     monkeypatch.setattr(memories, "logger", log)
     run_workflow(many, {})
     assert [call.args for call in log.calls] == [("run.many_steps",)]
+
+
+def test_no_step_is_repeated_because_a_connection_had_a_rollback_before():
+    effects = []
+
+    @workflow("plain", on="test/plain")
+    def plain(ctx, step):
+        step.run("pay", lambda: effects.append(1))
+
+    def one():
+        send("test/plain", {}, owner_id=None)
+        return drain()
+
+    one()
+    with runtime().pool.connection() as connection, connection.transaction(force_rollback=True):
+        connection.execute("SELECT 1")
+    assert one() == [("plain", "completed")]
+    assert len(effects) == 2
+
+
+def test_a_step_key_that_no_index_can_hold_is_a_typed_error(monkeypatch):
+    """PostgreSQL's refusal is an OperationalError: the checkpoint was repeated for ever, as if the database were away."""
+    odd = "".join(chr(33 + (number * number + number) % 89) for number in range(9000))
+
+    @workflow("long", on="test/long")
+    def long(ctx, step):
+        step.run(odd, lambda: 1)
+
+    send("test/long", {}, owner_id=None)
+    assert drain() == [("long", "failed")]
+    assert "over 500 characters" in list_runs()[0].error["message"]
+
+
+def test_the_longest_step_key_can_be_remembered_waited_under_and_tried_again():
+    import secrets
+
+    key = "".join(chr(0x10000 + secrets.randbelow(0x5000)) for _ in range(verbs.MAX_KEY))
+
+    @workflow("wide", on="test/wide", retries=0)
+    def wide(ctx, step):
+        with pytest.raises(StepError):
+            step.run(key[:-1], lambda: 1 / 0)
+        step.wait_for_event(key, "a/" + "b" * 254, timeout="1d")
+
+    send("test/wide", {}, owner_id=None)
+    assert drain() == [("wide", "waiting")]

@@ -319,3 +319,38 @@ def test_the_connections_of_a_process_are_bounded(app):
     finally:
         for one in held:
             one.__exit__(None, None, None)
+
+
+def test_no_lease_is_lost_because_the_progress_of_one_run_cannot_be_written(worker, monkeypatch):
+    run, _ = claim_one()
+    execution = load(run, registry.by_name["idle"], claimed_at=0)
+    worker.beat.watch(execution)
+    renewed, stop = threading.Event(), threading.Event()
+
+    def poisoned():
+        raise ValueError("never")
+
+    monkeypatch.setattr(execution.progress, "take", poisoned)
+    monkeypatch.setattr(worker.beat, "renew", renewed.set)
+    beating = threading.Thread(target=worker.beat.loop, args=(stop,))
+    beating.start()
+    try:
+        assert renewed.wait(5)
+    finally:
+        worker.beat.forget(run)
+        stop.set()
+        beating.join(5)
+
+
+@pytest.mark.parametrize(("done", "total"), [(float("nan"), 1.0), (1.0, float("inf")), (float("-inf"), 2)])
+def test_progress_that_is_no_number_is_none(worker, done, total):
+    @workflow("odd", on="test/odd")
+    def odd(ctx, step):
+        ctx.progress(current_step="one", done=done, total=total)
+        execution = ctx.execution
+        worker.beat.watch(execution)
+        worker.beat.show()
+        worker.beat.forget(execution.run)
+
+    send("test/odd", {}, owner_id=None)
+    assert drain() == [("odd", "completed")]

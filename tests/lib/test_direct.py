@@ -125,3 +125,13 @@ def test_no_more_connections_are_lent_than_there_are_places(pool):
         pool.grow(1)
         with pool.connection():
             assert pool._permits.empty()
+
+
+def test_a_rollback_forgets_no_prepared_statement(connection):
+    connection.prepare_threshold = 0
+    connection.first(INSERT, ["a", 1])
+    with connection.transaction(force_rollback=True):
+        connection.execute("SELECT 1")
+    connection.execute("SELECT 2")  # psycopg has all statements deallocated now, those of `first` as well
+    with connection.transaction():
+        assert connection.first(INSERT, ["b", 2]) == [b"b", b"2"]

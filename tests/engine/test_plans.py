@@ -1,0 +1,90 @@
+"""With 20,000 runs that sleep, wait and have ended, each statement takes the index that is meant for it."""
+# ruff: noqa: S608  (constant text)
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from app.engine import children, endings, retention, store, store_admission, store_starting, store_upkeep, waits
+from app.engine.runtime import runtime
+from app.engine.store_upkeep import now
+from app.lib.ids import new_id
+
+MANY = 20_000
+MOST_PAGES = 100  # 20,000 rows are a thousand and more
+ID = "('01{}' || lpad(to_hex(n), 8, '0') || '70008000000000000000')::uuid"
+RUN = UUID("01910000004d70008000000000000000")
+FILL = (
+    f"""
+INSERT INTO event (id, name, data, topic, created_at, matched_at)
+SELECT {ID.format(90)}, 'a/b', '{{}}', ':a/b', engine_now(), engine_now() FROM generate_series(1, {MANY}) AS n""",
+    f"""
+INSERT INTO run (id, workflow, version, status, event_id, event_name, sort_at, created_at, started_at, finished_at)
+SELECT {ID.format(90)}, 'done', 1, 'completed', {ID.format(90)}, 'a/b', engine_now(), engine_now(), engine_now(),
+       engine_now() FROM generate_series(1, {MANY}) AS n""",
+    f"""
+INSERT INTO run (id, workflow, version, status, event_id, event_name, sort_at, created_at, started_at, due_at)
+SELECT {ID.format(91)}, 'waits', 1, 'waiting', {ID.format(90)}, 'a/b', engine_now(), engine_now(), engine_now(),
+       engine_now() + interval '3 days' FROM generate_series(1, {MANY}) AS n""",
+    f"""
+INSERT INTO wait (run_id, key, topic, kind, match_path, match_value, since, due_at, created_at, scanned_at)
+SELECT {ID.format(91)}, 'w', ':c/d', 'event', '{{id}}', md5(n::text), engine_now(), engine_now() + interval '3 days',
+       engine_now(), engine_now() FROM generate_series(1, {MANY}) AS n""",
+)  # fmt: skip
+EVENT = {"id": new_id(), "topic": ":c/d", "values": ["28dd2c7955ce926456240b2ff0100bde"]}
+CLAIM = {"worker": "x", "lease": 1, "workflows": ["none"], "limit": 10}
+STATEMENTS = {
+    "the waits of an event": (waits.PAIRS_OF_EVENT, EVENT),
+    "the events of a wait": (waits.PAIRS_OF_WAIT, [RUN, "w"]),
+    "an event that nobody waits for": (waits.NOBODY_WAITS, [[EVENT["id"]]]),
+    "the waits of a run": (waits.STATES, [RUN, None]),
+    "forgotten events": (waits.FORGOTTEN_EVENTS, [0.5, 500]),
+    "forgotten waits": (waits.FORGOTTEN_WAITS, [500]),
+    "a claim": (store.CLAIM, CLAIM),
+    "a wake": (store.WAKE, [[RUN]]),
+    "candidates": (store_admission.CANDIDATES, CLAIM),
+    "slots": (store_admission.COUNT, [["a#0:"]]),
+    "the next of a key": (store_admission.OLDEST, {"key": "a#0:", "limit": 5}),
+    "promotion": (store_admission.PROMOTE, {"key": "a#0:", "limit": 5}),
+    "due runs": (store_upkeep.WAKE_DUE, [500]),
+    "the next due": (store_upkeep.NEXT_DUE, [["x"]]),
+    "overdue runs": (f"{store_upkeep.OVERDUE} ORDER BY deadline_at LIMIT 500", []),
+    "expired leases": (store_upkeep.EXPIRED, [500]),
+    "held keys": (store_upkeep.HELD_KEYS, []),
+    "a singleton": (store_starting.GOING_ON, [["a#singleton:"]]),
+    "a debounce": (store_starting.DEBOUNCED, ["a#debounce:"]),
+    "children": (children.FIND, [RUN, None]),
+    "a lock": (endings.LOCK, [[RUN]]),
+    "old runs": (retention.DELETE_RUNS, [None, 200]),
+    "old flow keys": (retention.DELETE_FLOWS, [200]),
+}
+
+
+@pytest.fixture
+def analyzed(request):
+    with runtime().pool.connection() as connection:
+        for statement in FILL:
+            connection.execute(statement)
+        connection.execute(
+            "INSERT INTO event (id, name, data, topic, created_at) VALUES (%s, 'c/d', '{}', ':c/d', engine_now())",
+            [EVENT["id"]],
+        )
+        if request.param:
+            connection.execute("ANALYZE")
+        yield connection
+
+
+@pytest.mark.parametrize("analyzed", [False, True], indirect=True, ids=["empty-a-minute-ago", "analyzed"])
+def test_no_statement_reads_what_it_is_not_about(analyzed):
+    long_ago = now(analyzed) - timedelta(days=90)
+    pages = {}
+    for name, (statement, values) in STATEMENTS.items():
+        given = [long_ago if value is None and name == "old runs" else value for value in values]
+        with analyzed.transaction(force_rollback=True):
+            explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
+            [[[plan]]] = analyzed.execute(explain, values if isinstance(values, dict) else given).fetchall()
+        pages[name] = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+    assert {name: read for name, read in pages.items() if read > MOST_PAGES} == {}
