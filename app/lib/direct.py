@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from queue import SimpleQueue
 from typing import Any
 
 import psycopg
+from psycopg import Transaction
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+
+_numbers = itertools.count()  # of prepared statements: no name comes twice, whether the server has forgotten it or not
 
 
 class DirectConnection(psycopg.Connection[Any]):
@@ -36,11 +40,22 @@ class DirectConnection(psycopg.Connection[Any]):
         self._check(result)
         return [result.get_value(0, n) for n in range(result.nfields)] if result.ntuples else None
 
+    @contextlib.contextmanager
+    def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> Iterator[Transaction]:  # noqa: FBT001, FBT002  (as in psycopg)
+        """Open a transaction as psycopg does, whose every rollback deallocates all prepared statements: ours, too."""
+        made = None
+        try:
+            with super().transaction(savepoint_name, force_rollback) as made:
+                yield made
+        finally:
+            if made is None or made.status is not Transaction.Status.COMMITTED:
+                self.__dict__.pop("_direct_names", None)
+
     def _name_of(self, statement: str) -> bytes:
         names: dict[str, bytes] = self.__dict__.setdefault("_direct_names", {})
         name = names.get(statement)
         if name is None:
-            name = b"direct_%d" % len(names)
+            name = b"direct_%d" % next(_numbers)
             self._check(self.pgconn.prepare(name, statement.encode()))
             names[statement] = name
         return name
