@@ -48,7 +48,7 @@ class Life:
     is_dead: bool = False
     freezes: Fault | None = None  # as soon as it is in no transaction
     run: Claimed | None = None  # the claim that it is advancing
-    taken_over: list[object] = field(default_factory=list)  # the run, as it was each time that this process woke up
+    known: tuple[object, ...] = ()  # about that run, as it was when it was another's and this process woke up
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def at(self, connection: psycopg.Connection | None) -> None:
@@ -104,12 +104,13 @@ def live(work, faults=()):
 def advancing(run, claimed_at):
     """Advance a claimed run in this life: one that was taken over while its worker was frozen must be left alone."""
     life, status = _life.get(), None
-    life.run, life.taken_over = run, []
+    life.run, life.known = run, ()
     try:
         status = advance.advance(run, claimed_at)
     finally:
-        for known in life.taken_over:
-            assert look(run.id) == known, "a worker whose run was taken over has changed something"
+        if life.known:
+            found = [(now, then) for now, then in zip(look(run.id), life.known, strict=True) if now != then]
+            assert found == [], f"a worker whose run was taken over has changed something: {found}"
             assert status in ("lost", None), f"a worker whose run was taken over says {status}"
         life.run = None
     return status
@@ -270,5 +271,6 @@ def _freeze(life: Life, fault: Fault) -> None:
     thread.join()
     if errors:
         raise errors[0]
-    if was_mine and life.run is not None and owner(life.run.id) != (life.run.epoch, "running"):
-        life.taken_over.append(look(life.run.id))
+    is_lost = was_mine and life.run is not None and owner(life.run.id) != (life.run.epoch, "running")
+    if life.run is not None and (is_lost or life.known):
+        life.known = look(life.run.id)
