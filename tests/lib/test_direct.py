@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import psycopg
 import pytest
 
@@ -49,6 +51,24 @@ def test_a_transaction_holds_what_it_wrote_until_its_end(connection):
         connection.first(INSERT, ["a", 1])
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1,)
     assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_statement_is_still_known_after_a_transaction_was_rolled_back(connection, depth):
+    """Psycopg then deallocates all prepared statements of the connection, and not only its own."""
+    connection.prepare_threshold = 0
+    assert connection.first(INSERT, ["a", 1]) == [b"a", b"1"]
+    for _ in range(2):
+        with contextlib.ExitStack() as stack:
+            for _ in range(depth - 1):
+                stack.enter_context(connection.transaction())
+            with connection.transaction():
+                connection.first(INSERT, ["b", 1])
+                connection.execute("SELECT 1")
+                raise psycopg.Rollback
+            connection.first(INSERT, ["c", 1])
+        assert connection.first(INSERT, ["b", 2]) == [b"b", b"2"]
+        connection.execute("DELETE FROM kept")
 
 
 def test_a_refused_statement_raises_the_error_of_its_kind(connection):
