@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from app.engine import expressions
-from app.engine.errors import ExpressionError, RegistrationError
+from app.engine.errors import RegistrationError
 from app.engine.options import Isolated
+from app.lib import expressions
 from app.lib.cron import next_tick
 from app.lib.durations import Duration, seconds
 
@@ -35,7 +35,7 @@ def check(workflow: Workflow) -> None:
             expressions.check(text, names)
         found = [*_alone(workflow), *_together(workflow)]
         wrong = [sentence for is_legal, sentence in found if not is_legal]
-    except (ValueError, ExpressionError) as error:
+    except ValueError as error:
         wrong = [str(error)]
     if wrong:
         raise RegistrationError(f"Workflow {workflow.name!r}: {wrong[0]}")

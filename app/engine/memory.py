@@ -17,6 +17,7 @@ from app.engine.execution import Execution, backoff
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, Verdict, logger, runtime
 from app.engine.store import BODY, Memo, NewMemo, PastAttempt, Stored
 from app.lib import timeouts, tracing
+from app.lib.expressions import ExpressionError
 from app.lib.ids import new_id
 
 MAX_STATE_BYTES = 32 * 1024 * 1024
@@ -87,7 +88,7 @@ def judge(error: Exception) -> Verdict:
         return Verdict(False, code=error.code, message=error.message)
     if isinstance(error, timeouts.TimedOut):
         return Verdict(True, code="timeout", message=str(error))
-    if isinstance(error, NonRetriable | EngineError):
+    if isinstance(error, NonRetriable | EngineError | ExpressionError):
         return Verdict(False, code=error.code, message=str(error))
     return runtime().ports.classify(error)
 

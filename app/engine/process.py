@@ -19,13 +19,13 @@ from app.engine import worker as hints
 from app.engine.beat import Beat
 from app.engine.errors import EngineError
 from app.engine.execution import Owned, lease_of
-from app.engine.progress import Progress
 from app.engine.queue import note_others, why_failed
 from app.engine.runtime import CONNECTIONS, DATABASE_IS_AWAY, WORKER_CONNECTIONS, logger, runtime
 from app.engine.store import Claimed
 from app.engine.upkeep import identity
 from app.lib import timeouts
 from app.lib.coalescing import Coalescer
+from app.lib.progress import Progress
 
 SLICE_SECONDS = 5.0  # how long one hint goes on with other runs before RQ gets its thread back
 BATCH = 10

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.engine import expressions
 from app.engine.checks import HOLE, check
-from app.engine.errors import EngineError, ExpressionError, RegistrationError
+from app.engine.errors import EngineError, RegistrationError
 from app.engine.options import CancelOn, Concurrency, Debounce, Isolated, On, RateLimit, Singleton, Throttle, Timeouts
 from app.engine.runtime import logger
+from app.lib import expressions
 
 DAY = 86_400
 BACKOFF = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 2400.0, 3600.0, 7200.0)  # seconds (specs: semantics)
@@ -65,7 +65,7 @@ class Workflow:
         """Return the value of one of its expressions; what cannot be evaluated is None, and the log says so."""
         try:
             return expressions.evaluate(text, context)
-        except ExpressionError as error:
+        except expressions.ExpressionError as error:
             event = context["event"]
             logger.warning("expression.failed", workflow=self.name, event_id=event["id"], error=str(error))
             return None

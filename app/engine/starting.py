@@ -20,13 +20,13 @@ from typing import Any
 from uuid import UUID
 
 # Endings and starts need each other when they happen: an ending starts runs, and a new run may end the one before it.
-from app.engine import endings, expressions, store, store_events, store_starting
+from app.engine import endings, store, store_events, store_starting
 from app.engine.options import Debounce, RateLimit, Singleton, Throttle
 from app.engine.registry import Workflow, registry
 from app.engine.runtime import Connection
 from app.engine.store_events import Event, NewEvent, context_of
 from app.engine.store_starting import NewRun
-from app.lib import durations
+from app.lib import durations, expressions
 from app.lib.ids import new_id
 
 

@@ -19,13 +19,15 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
-from app.engine import endings, expressions, sending, store, store_events
+from app.engine import endings, sending, store, store_events
 from app.engine.endings import Ended
-from app.engine.errors import ExpressionError, LostLease, Park
+from app.engine.errors import LostLease, Park
 from app.engine.execution import Execution
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, logger, runtime
 from app.engine.schema import FINAL
 from app.engine.store_events import Event
+from app.lib import expressions
+from app.lib.expressions import ExpressionError
 
 BATCH = 500
 SETTLED_SECONDS = 0.5  # upkeep leaves younger events to their senders

@@ -17,8 +17,6 @@ from typing import Any
 
 from simpleeval import DEFAULT_OPERATORS, InvalidExpression, SimpleEval
 
-from app.engine.errors import ExpressionError
-
 MAX_LENGTH = 1000  # characters
 MAX_BITS = 1024  # of a whole number that comes out: its text is used as a key
 PATH = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
@@ -31,6 +29,12 @@ _ANY: _Kinds = (ast.Not, ast.USub, ast.Eq, ast.NotEq, ast.Is, ast.IsNot, ast.In,
 _OPERATIONS: _Kinds = (*_NUMBERS, *_ALIKE, *_ANY)
 _KNOWN = (*_NODES, *_OPERATIONS, ast.boolop, ast.expr_context)
 _PLAIN = (str, int, float, bool, type(None))
+
+
+class ExpressionError(ValueError):
+    """An expression is malformed, or cannot be evaluated over what there is: trying again cannot help."""
+
+    code = "expression"
 
 
 def check(text: str, names: Iterable[str] = ("event",)) -> None:
