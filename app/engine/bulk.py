@@ -125,5 +125,5 @@ ACTIONS = {
     "replay": lambda found: actions.replay(found.id),
     "retry": _retry,
 }
-BULK = Workflow(name=NAME, function=_work_through)
+BULK = Workflow(NAME, function=_work_through)
 registry.add(BULK)

@@ -16,12 +16,13 @@ from app.engine import current, logs, sending, store, streams
 from app.engine.current import Lease
 from app.engine.errors import Cancelled, EngineError, GiveBack, LostLease, Paused
 from app.engine.meta import Meta
-from app.engine.registry import Workflow, digest
+from app.engine.registry import Workflow
 from app.engine.runtime import runtime
 from app.engine.store import Claimed, Loaded
 from app.engine.store_events import Event
 from app.engine.streams import Stream
 from app.lib import timeouts
+from app.lib.keys import digest
 from app.lib.progress import Progress
 
 if TYPE_CHECKING:

@@ -58,7 +58,7 @@ class IsolatedWorker(Worker):
         if self.stop.is_set():
             advance.give_back(run)
             return "queued"
-        limits = registry.by_name[run.workflow].isolated or Isolated()
+        limits = registry.by_name[run.workflow].process or Isolated()
         self.beat.forget(run)  # from here on its child keeps the lease
         child = self.zygote.fork((run, claimed_at), memory_bytes=limits.memory_bytes, cpu_seconds=limits.cpu_seconds)
         self._children.add(child)

@@ -255,9 +255,10 @@ def list_workflows() -> list[WorkflowView]:
     return [
         WorkflowView(
             name=name,
-            on=tuple(on.event for on in found.on),
+            on=tuple(on.event for on in found.triggers),
+            isolated=found.process,
             is_paused=name in paused,
-            **{field: vars(found)[field] for field in ("cron", "version", "is_hook", "isolated")},
+            **{field: vars(found)[field] for field in ("cron", "version", "is_hook")},
         )
         for name, found in sorted(registry.by_name.items())
     ]

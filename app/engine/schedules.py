@@ -7,11 +7,12 @@ from uuid import UUID
 
 from app.engine import sending, starting
 from app.engine.errors import EngineError
-from app.engine.registry import Workflow, digest, registry
+from app.engine.registry import Workflow, registry
 from app.engine.runtime import Connection, logger, runtime
 from app.engine.store_starting import NewRun
 from app.engine.store_upkeep import now
 from app.lib.cron import next_tick
+from app.lib.keys import digest
 
 EVENT = "schedule/due"
 KNOWN = "SELECT workflow, cron, next_at <= at AND paused_at IS NULL, at FROM schedule, engine_now() AS at"

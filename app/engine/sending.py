@@ -21,12 +21,12 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from app.engine import codec, current, starting, store_events
 from app.engine.errors import EngineError, LimitExceeded
-from app.engine.registry import compact
 from app.engine.runtime import Connection, runtime
 from app.engine.store_events import NewEvent
 from app.engine.store_starting import NewRun
 from app.lib import timeouts
 from app.lib.ids import new_id
+from app.lib.keys import compact
 
 MAX_EVENTS = 5000
 MAX_NAME = 256

@@ -319,7 +319,7 @@ def _call_with(function: Callable[[Step, Any], Any], item: Any, step: Step) -> A
 
 
 def _enter(step: Step, call: Callable[[Step], Any]) -> Any:
-    with current.within(step):
+    with runtime().ports.app_context(), current.within(step):
         result = call(step)
     if step.interrupt is not None:
         raise step.interrupt  # the branch swallowed it

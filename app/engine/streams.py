@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from app.engine import codec
 from app.engine.current import Attempt
 from app.engine.errors import LimitExceeded
-from app.engine.registry import compact
 from app.engine.runtime import DATABASE_IS_AWAY, runtime
 from app.engine.schema import stream
+from app.lib.keys import compact
 from app.lib.spool import Spool
 
 if TYPE_CHECKING:
