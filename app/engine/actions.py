@@ -7,22 +7,22 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
 from sqlalchemy.orm import Session
 
 from app.engine import endings, sending, starting, store_admission, store_events
-from app.engine.endings import RunToCancel
 from app.engine.errors import RunActive, UnknownRun
 from app.engine.registry import registry
 from app.engine.runtime import Connection, runtime
 from app.engine.schema import FINAL
+from app.engine.store import RunRow
 from app.engine.store_events import Event
 from app.engine.store_starting import NewRun
+from app.lib.rows import row_of
 
 _PAUSE = """
 UPDATE run SET status = CASE status WHEN 'running' THEN status ELSE 'paused' END, held_by = NULL,
                requested = CASE status WHEN 'running' THEN 'pause' END
-WHERE id = %s AND status <> 'paused' AND requested IS DISTINCT FROM 'cancel' RETURNING flow_a, flow_b
+WHERE id = %s AND status <> 'paused' AND requested IS DISTINCT FROM 'cancel'
 """
 # One that has not started yet keeps its time: a throttle or a debounce has set it. Any other finds out by itself.
 _RESUME = """
@@ -75,7 +75,7 @@ def cancel(run_id: UUID, reason: str = "") -> bool:
     if run is None or run.status in FINAL:
         return False
     ended = endings.cancel(connection, run, reason.replace("\x00", ""))
-    sending.tell_after_commit(session, ended.started, sent=ended.sent)
+    sending.after(session).add(ended.after)
     return ended.is_done or run.status == "running"
 
 
@@ -90,10 +90,10 @@ def pause(run_id: UUID) -> bool:
     run = _lock_run(session, run_id)
     if run is None or run.status in FINAL:
         return False
-    flows = connection.execute(_PAUSE, [run_id]).fetchone()
-    if flows is not None and run.status == "queued":
-        store_admission.promote(connection, [key for key in flows if key])  # it may have been its turn
-    return flows is not None
+    is_changed = connection.execute(_PAUSE, [run_id]).rowcount > 0
+    if is_changed and run.status == "queued":
+        sending.after(session).queued(store_admission.promote(connection, run.flows))  # it may have been its turn
+    return is_changed
 
 
 def resume(run_id: UUID) -> bool:
@@ -138,7 +138,7 @@ def replay(run_id: UUID) -> UUID:
     return _insert(session, connection, plan)
 
 
-def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> UUID:  # noqa: A002
+def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> UUID:
     """Start a new run of the same event that goes on at a step; returns its id.
 
     The memos of the steps before it are copied; so are the results in other branches beside it. `input` replaces the
@@ -167,10 +167,10 @@ def _begin() -> tuple[Session, Connection]:
     return session, sending.driver(session)
 
 
-def _lock_run(session: Session, run_id: UUID) -> RunToCancel | None:
+def _lock_run(session: Session, run_id: UUID) -> RunRow | None:
     run = endings.lock(sending.driver(session), [run_id]).get(run_id)
     if run is not None:
-        sending.tell_after_commit(session, [], sending.topics(run_id, run.subject, run.owner_id))
+        sending.after(session).changed(run)
     return run
 
 
@@ -180,8 +180,7 @@ def _fork(connection: Connection, run_id: UUID) -> tuple[NewRun, str]:
     if row is None or row[0] not in registry.by_name:
         raise UnknownRun(f"There is no run {run_id} of a known workflow.")
     name, status, event_id, subject, parent_run = row
-    with connection.cursor(row_factory=class_row(Event)) as cursor:
-        event = cursor.execute(store_events.LOAD_EVENT, [event_id]).fetchone()
+    event = row_of(Event, connection, store_events.LOAD_EVENT, [event_id])
     if event is None:
         raise UnknownRun(f"The event of run {run_id} is gone.")
     kept = {"forked_from": run_id, "parent_run": parent_run, "subject": subject}
@@ -190,7 +189,7 @@ def _fork(connection: Connection, run_id: UUID) -> tuple[NewRun, str]:
 
 
 def _insert(session: Session, connection: Connection, plan: NewRun) -> UUID:
-    sending.tell_after_commit(session, starting.insert_runs(connection, [plan]))
+    sending.after(session).started += starting.insert_runs(connection, [plan])
     return plan.id
 
 

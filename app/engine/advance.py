@@ -12,7 +12,8 @@ from uuid import UUID
 
 import psycopg
 
-from app.engine import codec, current, endings, hooks, memory, sending, store, store_admission
+from app.engine import codec, current, endings, hooks, memory, store, store_admission
+from app.engine.after import After, topics
 from app.engine.endings import Ended, Ending
 from app.engine.errors import Cancelled, GiveBack, Interrupt, LostLease, Park, Paused, StepError
 from app.engine.execution import Context, Execution, backoff, load
@@ -77,7 +78,7 @@ def advance(run: Claimed, claimed_at: float, *, watch: Watch | None = None) -> s
         database is away (its lease then expires, and it is rescued).
     """
     state = runtime()
-    state.announce(sending.topics(run.id, run.subject, run.owner_id))
+    state.announce(topics(run.id, run.subject, run.owner_id))
     progress = None
     try:
         while True:
@@ -97,10 +98,17 @@ def advance(run: Claimed, claimed_at: float, *, watch: Watch | None = None) -> s
 
 def give_back(run: Claimed) -> None:
     """Put a claimed run back into the queue, as far as it is still this worker's."""
+    _go(run, "queued")
+
+
+def _go(run: Claimed, status: str, **how: Any) -> bool:
+    """Leave the status running, and let those that waited for its slots have them; false if it is not to be left so."""
     with runtime().pool.connection() as connection, connection.transaction():
-        is_done = store.leave(connection, run, "queued")
+        is_done = store.leave(connection, run, status, **how)
         promoted = store_admission.promote(connection, run.flows) if is_done else []
-    _announce(run, promoted)
+    if is_done:
+        _announce(run, promoted)
+    return is_done
 
 
 def _pass(execution: Execution) -> str:
@@ -161,13 +169,7 @@ def _leave(execution: Execution, leaving: _Leaving) -> str:
         "progress": execution.progress.last(),
         "meta": execution.meta.last(is_whole=leaving.status == "waiting"),
     }
-    promoted: list[tuple[str, str]] = []
-    with runtime().pool.connection() as connection, connection.transaction():
-        is_done = store.leave(connection, run, **vars(leaving), **told)
-        if is_done:
-            promoted = store_admission.promote(connection, run.flows)
-    if is_done:
-        _announce(run, promoted)
+    if _go(run, **vars(leaving), **told):
         return leaving.status
     run.attempt += int(leaving.failed)
     return _go_round_again(run)
@@ -193,8 +195,7 @@ def end(run: Claimed, ending: Ending) -> str | None:
     if not ended.is_done:
         return None
     logger.info("run.ended", run_id=str(run.id), workflow=run.workflow, status=ending.status)
-    sending.tell(ended.started, ended.sent)
-    _announce(run, ended.promoted)
+    ended.after.tell()
     return ending.status
 
 
@@ -216,7 +217,7 @@ def finish_repeating(run_id: UUID, epoch: int, ending: Ending) -> Ended:
 
 
 def _announce(run: Claimed, promoted: list[tuple[str, str]]) -> None:
-    state = runtime()
-    state.announce(sending.topics(run.id, run.subject, run.owner_id))
-    if promoted:
-        state.hint(promoted)
+    after = After()
+    after.changed(run)
+    after.queued(promoted)
+    after.tell()

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from app.engine import advance, sending, store_upkeep
+from app.engine import advance, store_upkeep
+from app.engine.after import topics
 from app.engine.execution import Execution, Owned
 from app.engine.runtime import DATABASE_IS_AWAY, logger, runtime
 from app.engine.store import Claimed
@@ -116,7 +117,7 @@ class Beat:
             if done:
                 self._has_shown(execution, active)
                 run = execution.run
-                runtime().announce(sending.topics(run.id, run.subject, run.owner_id))
+                runtime().announce(topics(run.id, run.subject, run.owner_id))
 
     def give_all_back(self) -> None:
         """Give back the leases of runs still inside a step: this process is about to end with them."""

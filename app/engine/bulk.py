@@ -34,7 +34,7 @@ class Found:
     active: dict[str, str] | None
 
 
-def bulk(action: str, filter: Mapping[str, Any], *, owner_id: UUID | None, per_second: float = PER_SECOND) -> UUID:  # noqa: A002
+def bulk(action: str, filter: Mapping[str, Any], *, owner_id: UUID | None, per_second: float = PER_SECOND) -> UUID:
     """Cancel, pause, resume, replay or retry all runs that `filter` finds now, in the caller's transaction.
 
     Returns the id of the run that does it, `per_second` runs at a time and the newest first: it shows the progress, and
@@ -61,7 +61,7 @@ def bulk(action: str, filter: Mapping[str, Any], *, owner_id: UUID | None, per_s
     session = runtime().ports.session()
     data = {"action": action, "filter": wanted, "per_second": per_second}
     runs = starting.start_one(sending.driver(session), BULK, EVENT, data, owner_id=owner_id)
-    sending.tell_after_commit(session, runs)
+    sending.after(session).started += runs
     return runs[0].id
 
 

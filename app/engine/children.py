@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
-
-from app.engine import codec, sending, starting, store, store_events
+from app.engine import codec, starting, store, store_events
+from app.engine.after import After
 from app.engine.errors import LostLease, NonRetriable, Park
 from app.engine.execution import Execution
 from app.engine.registry import registry
@@ -17,6 +16,7 @@ from app.engine.runtime import runtime
 from app.engine.schema import FINAL
 from app.engine.store_events import NewEvent
 from app.lib.ids import new_id
+from app.lib.rows import rows_of
 
 INVOKED = "workflow/invoked"
 
@@ -81,8 +81,8 @@ def outcome(execution: Execution, key: str, child: Child) -> Any:
 
 
 def _find(execution: Execution, key: str | None = None) -> dict[str, _Found]:
-    with runtime().pool.connection() as connection, connection.cursor(row_factory=class_row(_Found)) as cursor:
-        return {found.parent_step: found for found in cursor.execute(FIND, [execution.run.id, key]).fetchall()}
+    with runtime().pool.connection() as connection:
+        return {found.parent_step: found for found in rows_of(_Found, connection, FIND, [execution.run.id, key])}
 
 
 def _start(execution: Execution, key: str, child: Child) -> None:
@@ -96,4 +96,4 @@ def _start(execution: Execution, key: str, child: Child) -> None:
             raise LostLease(run.id)
         connection.execute(store_events.INSERT_EVENT, vars(event))
         started = starting.insert_runs(connection, [starting.plan(workflow, event, **kept)])
-    sending.tell(started, [event.id])
+    After(started, sent=[event.id]).tell()

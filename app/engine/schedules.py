@@ -85,7 +85,7 @@ def trigger_schedule(name: str) -> UUID:
     """
     connection = _connection()
     runs = _start(connection, _planned(name), now(connection))
-    sending.tell_after_commit(runtime().ports.session(), runs)
+    sending.after(runtime().ports.session()).started += runs
     return runs[0].id
 
 

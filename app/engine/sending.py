@@ -8,7 +8,6 @@ savepoint what was collected inside it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +19,7 @@ from flask import has_app_context
 from sqlalchemy.orm import Session, SessionTransaction
 
 from app.engine import codec, current, starting, store_events
+from app.engine.after import After
 from app.engine.errors import EngineError, LimitExceeded
 from app.engine.runtime import Connection, runtime
 from app.engine.store_events import NewEvent
@@ -33,9 +33,7 @@ MAX_NAME = 256
 RESERVED = ("run/", "schedule/", "engine/", "workflow/")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)+")
 _COLLECTED = "engine.collected"
-_WRITTEN = "engine.written"
-_SENT = "engine.sent"
-_CHANGED = "engine.changed"
+_AFTER = "engine.after"
 
 
 @dataclass
@@ -45,12 +43,7 @@ class _Collected:
 
 
 def send(
-    name: str,
-    data: dict[str, Any],
-    *,
-    owner_id: UUID | None,
-    id: str | UUID | None = None,  # noqa: A002
-    at: datetime | None = None,
+    name: str, data: dict[str, Any], *, owner_id: UUID | None, id: str | UUID | None = None, at: datetime | None = None
 ) -> UUID:
     """Send an event in the caller's transaction and return its id.
 
@@ -113,7 +106,7 @@ def has_uncommitted() -> bool:
     if not has_app_context():
         return False  # then there is no session either
     session = runtime().ports.session
-    return session.registry.has() and any(session().info.get(name) for name in (_COLLECTED, _WRITTEN, _CHANGED))
+    return session.registry.has() and any(session().info.get(name) for name in (_COLLECTED, _AFTER))
 
 
 def write_collected(session: Session) -> None:
@@ -121,8 +114,8 @@ def write_collected(session: Session) -> None:
     collected: list[_Collected] = session.info.pop(_COLLECTED, [])
     if collected:
         events = [item.event for item in collected]
-        session.info.setdefault(_WRITTEN, []).extend(write_repeating(driver(session), events))
-        session.info.setdefault(_SENT, []).extend(event.id for event in events)
+        after(session).started += write_repeating(driver(session), events)
+        after(session).sent += [event.id for event in events]
 
 
 def write_repeating(connection: Connection, events: list[NewEvent]) -> list[NewRun]:
@@ -137,35 +130,9 @@ def write_repeating(connection: Connection, events: list[NewEvent]) -> list[NewR
     return runs
 
 
-def tell_after_commit(
-    session: Session, runs: list[NewRun], changed: Iterable[str] = (), sent: Iterable[UUID] = ()
-) -> None:
-    """Once `session` has committed, tell of new `runs`, of the topics `changed`, and of the events that were `sent`."""
-    session.info.setdefault(_SENT, []).extend(sent)
-    session.info.setdefault(_WRITTEN, []).extend(runs)
-    session.info.setdefault(_CHANGED, set()).update(changed)
-
-
-def tell(runs: list[NewRun], sent: Iterable[UUID] = ()) -> None:
-    """Give workers hints about new runs, browsers their topics, and waits the events that were `sent`.
-
-    Call it after the commit.
-    """
-    state = runtime()
-    if runs:
-        state.hint([(run.workflow, str(run.id)) for run in runs if run.status == "queued"])
-        state.announce({topic for run in runs for topic in topics(run.id, run.subject, run.owner_id)})
-    if sent:
-        state.look_for_waits(sent)
-
-
-def topics(run_id: UUID, subject: str | None, owner_id: UUID | None) -> list[str]:
-    """Return the live topics that a change of this run touches."""
-    found = [f"run:{run_id}"]
-    if subject:
-        found.append(subject)
-    if owner_id:
-        found.append(f"runs:{owner_id}")
+def after(session: Session) -> After:
+    """Return what will be told once `session` has committed."""
+    found: After = session.info.setdefault(_AFTER, After())
     return found
 
 
@@ -197,10 +164,7 @@ def _after_commit(session: Session) -> None:
             if item.savepoint is released:
                 item.savepoint = released.parent if released.parent and released.parent.nested else None
         return
-    tell(session.info.pop(_WRITTEN, []), session.info.pop(_SENT, []))
-    changed = session.info.pop(_CHANGED, None)
-    if changed:
-        runtime().announce(changed)
+    session.info.pop(_AFTER, After()).tell()
 
 
 def _after_end(session: Session, transaction: SessionTransaction) -> None:
@@ -209,5 +173,5 @@ def _after_end(session: Session, transaction: SessionTransaction) -> None:
         kept = [item for item in session.info.get(_COLLECTED, []) if item.savepoint is not transaction]
         session.info[_COLLECTED] = kept
     elif transaction.parent is None:
-        for name in (_COLLECTED, _WRITTEN, _SENT, _CHANGED):
-            session.info.pop(name, None)
+        session.info.pop(_COLLECTED, None)
+        session.info.pop(_AFTER, None)

@@ -129,16 +129,16 @@ def _decide(connection: Connection, run: NewRun) -> list[NewRun]:
     workflow, started = registry.by_name[run.workflow], []
     rows = store_starting.going_on(connection, [run.singleton_key], " FOR UPDATE" if run.is_successor else "")
     if rows and not run.is_successor:
-        return [_skip(connection, run, f"Skipped by the singleton: run {rows[0][0]} has not ended yet.")]
+        return [_skip(connection, run, f"Skipped by the singleton: run {rows[0].id} has not ended yet.")]
     if run.rate_key and workflow.rate_limit:
         limit = workflow.rate_limit
         start, is_now = store_starting.arrive(connection, run.rate_key, limit)
         if not is_now:
             free = f"the next run may start at {start.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC."
             return [_skip(connection, run, f"Skipped by the rate limit of {limit.limit} per {limit.period}: {free}")]
-    for row in rows:
+    for earlier in rows:
         reason = f"Cancelled by the singleton: run {run.id} took its place."
-        started += endings.cancel(connection, endings.RunToCancel(*row), reason).started
+        started += endings.cancel(connection, earlier, reason).after.started
     if run.throttle_key and workflow.throttle:
         start, is_now = store_starting.arrive(connection, run.throttle_key, workflow.throttle)
         run = run if is_now else replace(run, status="waiting", due_at=start, reason="throttled")

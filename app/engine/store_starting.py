@@ -7,10 +7,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from app.engine import store, store_events
+from app.engine import store
 from app.engine.options import RateLimit, Throttle, spacing
 from app.engine.runtime import FROZEN_SECONDS, Connection
+from app.engine.schema import RUNS_ON
+from app.engine.store import SELECT_RUN, RunRow
+from app.engine.store_events import INSERT_FLOW
 from app.lib import tracing
+from app.lib.rows import many, rows_of
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,7 @@ FROM (SELECT at, arrival, arrival - %(slack)s * interval '1 second' AS start
 WHERE key = %(key)s RETURNING start, start <= at
 """
 
-GOING_ON = """
-SELECT id, status, epoch, subject, owner_id, flow_a, flow_b FROM run
-WHERE singleton_key = ANY(%s) AND status IN ('queued', 'running', 'waiting', 'paused', 'debounced') ORDER BY id
-"""
+GOING_ON = f"{SELECT_RUN} singleton_key = ANY(%s) AND {RUNS_ON} ORDER BY id"
 
 DEBOUNCED = """
 SELECT run.id, run.event_id, event.occurred_at FROM run LEFT JOIN event ON event.id = run.event_id
@@ -115,13 +116,13 @@ FROM run LEFT JOIN event ON event.id = run.event_id AND run.status = 'debounced'
 
 def insert(connection: Connection, runs: list[NewRun]) -> None:
     """Write `runs` as they are, and what may cancel them."""
-    store_events.insert(connection, INSERT_RUN, [vars(run) for run in runs])
+    many(connection, INSERT_RUN, [vars(run) for run in runs])
     insert_waits(connection, runs)
 
 
 def insert_waits(connection: Connection, runs: list[NewRun]) -> None:
     """Write for which events `runs` are cancelled."""
-    store_events.insert(connection, INSERT_WAIT, [{"run_id": run.id, **row} for run in runs for row in run.cancel_on])
+    many(connection, INSERT_WAIT, [{"run_id": run.id, **row} for run in runs for row in run.cancel_on])
 
 
 def lock_keys(connection: Connection, runs: list[NewRun]) -> None:
@@ -129,19 +130,19 @@ def lock_keys(connection: Connection, runs: list[NewRun]) -> None:
     deciding = {key for run in runs for key in run.deciding_keys}
     made = {key for run in runs for key in (run.flow_a, run.flow_b) if key}
     if deciding or made:
-        connection.execute(store_events.INSERT_FLOW, [sorted(deciding | made)])
+        connection.execute(INSERT_FLOW, [sorted(deciding | made)])
     if deciding:
         # Those of the runs that a singleton is about to cancel are locked with the others, not after them.
         ending = going_on(connection, [run.singleton_key for run in runs if run.is_successor])
-        deciding |= {key for row in ending for key in row[5:] if key}
+        deciding |= {key for run in ending for key in run.flows}
         # They stop all claims of these keys: if this process freezes now, PostgreSQL ends the transaction.
         connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * FROZEN_SECONDS)}")
         store.lock_flows(connection, sorted(deciding))
 
 
-def going_on(connection: Connection, singleton_keys: list[str | None], how: str = "") -> list[tuple[Any, ...]]:
-    """Return the runs of these keys that have not ended, as for `RunToCancel`, and their flow keys."""
-    return connection.execute(GOING_ON + how, [singleton_keys]).fetchall() if any(singleton_keys) else []
+def going_on(connection: Connection, singleton_keys: list[str | None], how: str = "") -> list[RunRow]:
+    """Return the runs of these keys that have not ended."""
+    return rows_of(RunRow, connection, GOING_ON + how, [singleton_keys]) if any(singleton_keys) else []
 
 
 def arrive(connection: Connection, key: str, limit: Throttle | RateLimit) -> tuple[datetime, bool]:

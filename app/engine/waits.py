@@ -17,10 +17,9 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import class_row
 
-from app.engine import endings, sending, store, store_events
-from app.engine.endings import Ended
+from app.engine import endings, store, store_events
+from app.engine.after import After
 from app.engine.errors import LostLease, Park
 from app.engine.execution import Execution
 from app.engine.runtime import DATABASE_IS_AWAY, Connection, logger, runtime
@@ -28,6 +27,7 @@ from app.engine.schema import FINAL
 from app.engine.store_events import Event
 from app.lib import expressions
 from app.lib.expressions import ExpressionError
+from app.lib.rows import row_of, rows_of
 
 BATCH = 500
 SETTLED_SECONDS = 0.5  # upkeep leaves younger events to their senders
@@ -192,8 +192,8 @@ def outcome(execution: Execution, key: str, wanted: Wanted) -> dict[str, Any] | 
         raise ExpressionError(state.error)
     if state.event_id is None:
         return None
-    with runtime().pool.connection() as connection, connection.cursor(row_factory=class_row(Event)) as cursor:
-        event = cursor.execute(store_events.LOAD_EVENT, [state.event_id]).fetchone()
+    with runtime().pool.connection() as connection:
+        event = row_of(Event, connection, store_events.LOAD_EVENT, [state.event_id])
     return None if event is None else event.as_memo()
 
 
@@ -220,7 +220,7 @@ def _look_at(execution: Execution, key: str, wanted: Wanted) -> State:
 
 def look_back(connection: Connection, run_id: UUID, key: str) -> None:
     """End a wait by the oldest event that matches it and came before it, if there is one."""
-    for pair in _pairs(connection, PAIRS_OF_WAIT, [run_id, key]):
+    for pair in rows_of(_Pair, connection, PAIRS_OF_WAIT, [run_id, key]):
         if _fits(connection, pair):
             if not _take(connection, [pair]):
                 return  # its run is locked by a process that froze: upkeep looks again
@@ -258,7 +258,7 @@ def _look_for_waits(connection: Connection, ids: list[UUID]) -> None:
     done = {row[0] for row in connection.execute(NOBODY_WAITS, [ids]).fetchall()}
     ids = [event_id for event_id in ids if event_id not in done]
     found: dict[UUID, dict[tuple[UUID, str], _Pair]] = {event_id: {} for event_id in ids}
-    for pair in _pairs(connection, PAIRS_OF_EVENTS, [ids]) if ids else ():
+    for pair in rows_of(_Pair, connection, PAIRS_OF_EVENTS, [ids]) if ids else ():
         if _fits(connection, pair):  # of several waits of a run, the oldest gets the event
             found[pair.event_id].setdefault((pair.run_id, "" if pair.kind == "event" else pair.key), pair)
     for event_id, chosen in found.items():
@@ -275,10 +275,9 @@ def _take(connection: Connection, pairs: Sequence[_Pair]) -> bool:
     with connection.transaction():
         locked = _lock_runs(connection, runs)
         mine = [pair for pair in pairs if pair.run_id in locked and pair.kind == "event"]
-        woken = store.wake(connection, _close(connection, event, mine))
-    if woken:
-        runtime().hint(woken)
-        runtime().announce({f"run:{run_id}" for _, run_id in woken})
+        after = After()
+        after.queued(store.wake(connection, _close(connection, event, mine)))
+    after.tell()
     for pair in pairs:
         if pair.kind == "cancel":
             _cancel(connection, pair)
@@ -304,20 +303,20 @@ def _lock_runs(connection: Connection, ids: list[UUID]) -> set[UUID]:
 
 def _cancel(connection: Connection, pair: _Pair) -> None:
     """Cancel the run that is not to survive this event, in one transaction with the end of its wait."""
-    ended = Ended(is_done=False)
+    after = After(topics={f"run:{pair.run_id}"})
     with connection.transaction():
         run = endings.lock(connection, [pair.run_id]).get(pair.run_id)
         if _close(connection, pair, [pair]) and run is not None and run.status not in FINAL:
-            ended = endings.cancel(connection, run, f"Cancelled by the event {pair.name}.")
-    sending.tell(ended.started)
-    if ended.promoted:
-        runtime().hint(ended.promoted)
-    runtime().announce({f"run:{pair.run_id}"})
+            after.add(endings.cancel(connection, run, f"Cancelled by the event {pair.name}.").after)
+    after.tell()
 
 
 def _fits(connection: Connection, pair: _Pair) -> bool:
     """Tell whether the event ends the wait. A condition that cannot be evaluated fails its own run only."""
-    if pair.match_path is not None and expressions.fingerprint(_at(pair.match_path, pair.data)) != pair.match_value:
+    if (
+        pair.match_path is not None
+        and expressions.fingerprint(expressions.at(pair.match_path, pair.data)) != pair.match_value
+    ):
         return False
     if pair.condition is None:
         return True
@@ -341,10 +340,6 @@ def _as_names(event_id: UUID | None, name: str | None, data: Any, owner_id: UUID
     return {"id": str(event_id), "name": name, "data": data, "owner_id": str(owner_id) if owner_id else None}
 
 
-def _at(path: Sequence[str], data: Any) -> Any:
-    return expressions.look_up(".".join(path), data)
-
-
 def _load_states(run_id: UUID) -> dict[str, State]:
     with runtime().pool.connection() as connection:
         return _states(connection, run_id)
@@ -355,10 +350,4 @@ def _state(connection: Connection, run_id: UUID, key: str) -> State | None:
 
 
 def _states(connection: Connection, run_id: UUID, key: str | None = None) -> dict[str, State]:
-    with connection.cursor(row_factory=class_row(State)) as cursor:
-        return {state.key: state for state in cursor.execute(STATES, [run_id, key]).fetchall()}
-
-
-def _pairs(connection: Connection, statement: str, values: Sequence[Any]) -> list[_Pair]:
-    with connection.cursor(row_factory=class_row(_Pair)) as cursor:
-        return cursor.execute(statement, values).fetchall()
+    return {state.key: state for state in rows_of(State, connection, STATES, [run_id, key])}

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from simpleeval import DEFAULT_OPERATORS, InvalidExpression, SimpleEval
@@ -93,7 +93,12 @@ def fingerprint(value: Any) -> str | None:
 
 def look_up(path: str, context: Mapping[str, Any]) -> Any:
     """Return the value at a dotted path such as `event.data.id`, or None when there is none."""
-    return functools.reduce(_item, path.split("."), context)
+    return at(path.split("."), context)
+
+
+def at(path: Sequence[str], context: Any) -> Any:
+    """Return the value at a path of several names, or None when there is none."""
+    return functools.reduce(_item, path, context)
 
 
 def _item(container: Any, key: Any) -> Any:

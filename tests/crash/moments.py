@@ -108,7 +108,7 @@ STEP_PLACES: dict[str, Callable[[Strike, str], None]] = {
     "committed": lambda strike, key: _before(memory, "_keep", strike, lambda _draft, memo, *_: memo.key == key),
 }
 PLACES: dict[str, Callable[[Strike], None]] = {
-    "start": lambda strike: _before(process, "_listen_for_signals", strike),
+    "start": lambda strike: _before(process.signals, "listen", strike),
     "claim-committed": _claim_committed,
     "admission-written": _admission_claimed,
     "admission-committed": lambda strike: _after(store_admission, "admit", strike),
