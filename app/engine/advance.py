@@ -18,10 +18,11 @@ from app.engine.endings import Ended, Ending
 from app.engine.errors import Cancelled, GiveBack, Interrupt, LostLease, Park, Paused, StepError
 from app.engine.execution import Context, Execution, backoff, load
 from app.engine.registry import registry
-from app.engine.runtime import DATABASE_IS_AWAY, Verdict, logger, runtime
+from app.engine.runtime import Verdict, logger, runtime
 from app.engine.steps import Step
 from app.engine.store import Claimed
-from app.lib import tracing
+from app.lib import json_text, tracing
+from app.lib.away import DATABASE_IS_AWAY
 
 _turns = itertools.count(1)
 Watch = Callable[[Execution], None]
@@ -160,7 +161,7 @@ def _judge_body(execution: Execution, error: Exception) -> Ending | _Leaving:
     if verdict.retriable and execution.run.attempt < execution.workflow.retries:
         pause = max(backoff(execution.workflow, execution.run.attempt + 1), verdict.after_seconds or 0.0)
         return _Leaving("waiting", execution.now() + timedelta(seconds=pause), failed=True)
-    return Ending("failed", error=codec.error_of(error, verdict.code, verdict.message))
+    return Ending("failed", error=json_text.error_of(error, verdict.code, verdict.message))
 
 
 def _leave(execution: Execution, leaving: _Leaving) -> str:

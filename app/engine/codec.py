@@ -1,22 +1,17 @@
-"""JSON in and out of the database, with the limits that the documentation promises."""
+"""What goes into the database as JSON, with the limits that the documentation promises."""
 
 from __future__ import annotations
 
-import json
-import traceback
-from datetime import date
 from typing import Any
-from uuid import UUID
 
 from app.engine.errors import LimitExceeded, NotJson
+from app.lib import json_text
 
 KIB = 1024
 MAX_EVENT_BYTES = 512 * KIB
 MAX_INLINE_BYTES = 256 * KIB
 MAX_RESULT_BYTES = 4 * KIB * KIB
 MAX_INPUT_BYTES = 16 * KIB
-MAX_MESSAGE = 2000
-MAX_TRACEBACK = 8 * KIB  # characters; its end says most
 
 
 def dumps(value: Any, what: str) -> str:
@@ -26,8 +21,8 @@ def dumps(value: Any, what: str) -> str:
         NotJson: it is not JSON (NaN, a set, an object, ...); `what` names it in the message.
     """
     try:
-        return _RESULT.encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
+        return json_text.dumps(value)
+    except json_text.NOT_JSON as error:
         raise NotJson(f"{what} is not JSON: {error}") from error
 
 
@@ -40,10 +35,8 @@ def dump_result(value: Any, what: str) -> str:
     """
     text = dumps(value, what)
     if len(text) > MAX_RESULT_BYTES:
-        raise LimitExceeded(
-            "result_bytes",
-            f"{what} is {len(text)} bytes; at most {MAX_RESULT_BYTES} are remembered. Store it and return its key.",
-        )
+        told = f"{what} is {len(text)} bytes; at most {MAX_RESULT_BYTES} are remembered. Store it and return its key."
+        raise LimitExceeded("result_bytes", told)
     return text
 
 
@@ -64,37 +57,4 @@ def dump_event(data: Any, name: str) -> str:
 
 def dump_input(arguments: list[Any]) -> str:
     """Return a step's arguments for people to look at: what is not JSON or too long is described instead."""
-    try:
-        text = _INPUT.encode(arguments)
-    except (TypeError, ValueError, RecursionError):
-        return json.dumps([_describe(argument) for argument in arguments])
-    return text if len(text) <= MAX_INPUT_BYTES else json.dumps([f"({len(text)} bytes, not kept)"])
-
-
-def same_again(value: Any, text: str) -> Any:
-    """Return `value` as a replay will see it, so that the first pass sees the same (lists for tuples, ...)."""
-    return value if value is None or type(value) in (str, int, bool) else json.loads(text)
-
-
-def error_of(error: BaseException, code: str = "error", message: str = "") -> dict[str, Any]:
-    """Return an exception as it is remembered and shown: class, code, message."""
-    return {"class": type(error).__name__, "code": code, "message": printable(message or str(error))[:MAX_MESSAGE]}
-
-
-def traceback_of(error: BaseException) -> str:
-    """Return where an exception came from, the last `MAX_TRACEBACK` characters of it."""
-    return printable("".join(traceback.format_exception(error)))[-MAX_TRACEBACK:]
-
-
-def printable(text: str) -> str:
-    """Return `text` as PostgreSQL can hold it."""
-    return text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
-
-
-def _describe(value: Any) -> str:
-    return str(value) if isinstance(value, UUID | date) else f"<{type(value).__name__}>"
-
-
-# Made once: json.dumps makes an encoder a call.
-_RESULT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
-_INPUT = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_describe)
+    return json_text.shown(arguments, MAX_INPUT_BYTES)

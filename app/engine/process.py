@@ -12,16 +12,17 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from app.engine import advance, store_upkeep, upkeep, waits
+from app.engine import advance, upkeep, waits
 from app.engine import worker as hints
 from app.engine.beat import Beat
 from app.engine.errors import EngineError
 from app.engine.execution import Owned, lease_of
 from app.engine.queue import note_others, why_failed
-from app.engine.runtime import CONNECTIONS, DATABASE_IS_AWAY, WORKER_CONNECTIONS, logger, runtime
+from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, logger, runtime
 from app.engine.store import Claimed
 from app.engine.upkeep import identity
-from app.lib import signals, timeouts
+from app.lib import signals, threads, timeouts
+from app.lib.away import DATABASE_IS_AWAY, bearing_with_database
 from app.lib.coalescing import Coalescer
 from app.lib.progress import Progress
 from app.lib.slots import Slots
@@ -67,13 +68,11 @@ class Worker(Slots):
         status = "elsewhere"
         if self.stop.is_set():
             return status
-        try:
+        with bearing_with_database(logger, "worker.database_away"):
             found = advance.claim_one(self.name, run_id)
             if found is not None:
                 status = self._advance(*found)
             note_others(self._go_on(deadline))
-        except DATABASE_IS_AWAY as error:
-            logger.warning("worker.database_away", error=type(error).__name__)
         return status
 
     def poll(self) -> None:
@@ -187,33 +186,29 @@ def new_name() -> str:
 
 def serve(worker: Worker, at_end: Callable[[], object] = lambda: None) -> int:
     """Run a worker in this process until SIGTERM or SIGINT, and call `at_end` last; returns the exit code."""
-    global _worker
+    global _worker  # noqa: PLW0603
     state = runtime()
-    name, _worker = worker.name, worker
+    _worker = worker
     heard = signals.listen(worker.stop)
     publisher, matcher = Coalescer(state.ports.publish), Coalescer(waits.look_for_waits)
     state.announce, state.look_for_waits = publisher.add, matcher.add
     state.pool.grow(WORKER_CONNECTIONS - CONNECTIONS)
-    threads = [
-        threading.Thread(target=worker.beat.loop, args=(worker.stop,), name="beat", daemon=True),
-        threading.Thread(target=upkeep.loop, args=(name, worker.stop), name="upkeep", daemon=True),
-        threading.Thread(target=publisher.loop, name="publisher", daemon=True),
-        threading.Thread(target=matcher.loop, name="matcher", daemon=True),
-        threading.Thread(target=hints.serve, args=(worker, state.ports), name="rq", daemon=True),
+    for thing, each in (("publisher", publisher), ("matcher", matcher)):
+        threads.start(thing, each.loop)
+    beside = [
+        threads.start("beat", worker.beat.loop, worker.stop),
+        threads.start("upkeep", upkeep.loop, worker.name, worker.stop),
+        threads.start("rq", hints.serve, worker, state.ports),
     ]
-    for thread in threads:
-        thread.start()
-    logger.info("worker.started", worker=name, kind=worker.kind, threads=worker.threads)
+    logger.info("worker.started", worker=worker.name, kind=worker.kind, threads=worker.threads)
     while not worker.stop.wait(POLL_SECONDS):
-        try:
+        with bearing_with_database(logger, "worker.database_away"):
             worker.poll()
-        except DATABASE_IS_AWAY as error:
-            logger.warning("worker.database_away", error=type(error).__name__)
-    _drain(worker, threads)
+    _drain(worker, beside)
     matcher.close()
     at_end()
     publisher.close()
-    logger.info("worker.stopped", worker=name, by="".join(heard[:1]), cut_off=worker.beat.count())
+    logger.info("worker.stopped", worker=worker.name, by="".join(heard[:1]), cut_off=worker.beat.count())
     if not worker.is_idle():
         os._exit(0)  # Python would wait for the threads of steps that are still busy, and their runs are given back
     return 0
@@ -225,27 +220,17 @@ def run_upkeep() -> int:
     stop = threading.Event()
     signals.listen(stop)
 
-    def beat() -> None:
-        while not stop.is_set():
-            try:
-                with runtime().pool.connection() as connection:
-                    store_upkeep.seen(connection, identity(name, "upkeep", 1))
-            except DATABASE_IS_AWAY as error:
-                logger.warning("upkeep.database_away", error=type(error).__name__)
-            stop.wait(5)
-
-    thread = threading.Thread(target=beat, name="beat", daemon=True)
-    thread.start()
+    threads.start("beat", Beat(lambda: identity(name, "upkeep", 1)).loop, stop)
     upkeep.loop(name, stop)
     return 0
 
 
-def _drain(worker: Worker, threads: list[threading.Thread]) -> None:
+def _drain(worker: Worker, beside: list[threading.Thread]) -> None:
     """Let each run come to its next step and give its lease back."""
     state = runtime()
     state.is_draining = True
     worker.shut()
     worker.is_idle(state.ports.drain_seconds)
     worker.cut_off()
-    for thread in threads:
+    for thread in beside:
         thread.join(0.5)

@@ -19,13 +19,6 @@ from app.lib.direct import DirectConnection, DirectPool
 
 logger = structlog.get_logger("app.engine")
 Connection = psycopg.Connection[Any]
-DATABASE_IS_AWAY = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    psycopg.errors.IdleInTransactionSessionTimeout,  # what a process hears that was frozen (see FROZEN_SECONDS)
-    sa.exc.OperationalError,
-    sa.exc.InterfaceError,
-)
 
 
 @dataclass(frozen=True)

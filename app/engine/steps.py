@@ -16,10 +16,11 @@ from app.engine.errors import EngineError, Interrupt, LimitExceeded, LostLease, 
 from app.engine.execution import Execution
 from app.engine.memory import Call
 from app.engine.registry import RETRIES, registry
-from app.engine.runtime import DATABASE_IS_AWAY, logger, runtime
+from app.engine.runtime import logger, runtime
 from app.engine.store import Memo
 from app.engine.store_events import Event
 from app.engine.waits import Wanted
+from app.lib.away import DATABASE_IS_AWAY
 from app.lib.durations import Duration, seconds
 
 MAX_STEPS = 10_000

@@ -59,19 +59,16 @@ class NewRun:
         return [key for key in (self.singleton_key, self.debounce_key, self.rate_key, self.throttle_key) if key]
 
 
-INSERT_RUN = """
-INSERT INTO run (id, workflow, version, status, reason, owner_id, subject, event_id, event_name, flow_a, flow_b,
-                 idempotency_key, singleton_key, debounce_key, parent_run, parent_step, is_cancelled_with_parent,
-                 forked_from, edited, trace, finish_seconds, deadline_at, due_at, debounce_until, sort_at, created_at,
-                 finished_at)
-SELECT %(id)s, %(workflow)s, %(version)s, %(status)s, %(reason)s, %(owner_id)s, %(subject)s, %(event_id)s,
-       %(event_name)s, %(flow_a)s, %(flow_b)s, %(idempotency_key)s, %(singleton_key)s, %(debounce_key)s,
-       %(parent_run)s, %(parent_step)s, %(is_cancelled_with_parent)s, %(forked_from)s, %(edited)s::json,
-       %(trace)s, %(finish_seconds)s, at + %(start_seconds)s * interval '1 second',
+_WRITTEN = """id workflow version status reason owner_id subject event_id event_name flow_a flow_b idempotency_key
+  singleton_key debounce_key parent_run parent_step is_cancelled_with_parent forked_from trace finish_seconds"""
+_NAMES = _WRITTEN.split()
+INSERT_RUN = f"""
+INSERT INTO run ({", ".join(_NAMES)}, edited, deadline_at, due_at, debounce_until, sort_at, created_at, finished_at)
+SELECT {", ".join(f"%({name})s" for name in _NAMES)}, %(edited)s::json, at + %(start_seconds)s * interval '1 second',
        coalesce(%(due_at)s::timestamptz, at + %(period)s * interval '1 second'), at + %(timeout)s * interval '1 second',
        at - %(seconds_ahead)s * interval '1 second', at, CASE WHEN %(status)s::text = 'skipped' THEN at END
 FROM engine_now() AS at
-"""
+"""  # noqa: S608  (constant text)
 
 # GCRA (generic cell rate algorithm, ITU-T I.371): arrival_at is when the next run would arrive if all were evenly
 # spaced. One that comes before its start leaves a rate limit as it was, and takes the next place of a throttle.

@@ -20,9 +20,10 @@ from app.engine import endings, retention, schedules, store, store_admission, st
 from app.engine.after import After
 from app.engine.endings import Ended, Ending
 from app.engine.registry import registry
-from app.engine.runtime import DATABASE_IS_AWAY, Connection, logger, runtime
+from app.engine.runtime import Connection, logger, runtime
 from app.engine.store import RunRow
 from app.engine.store_upkeep import Late
+from app.lib.away import DATABASE_IS_AWAY, bearing_with_database
 from app.lib.rows import rows_of
 
 BATCH = 500
@@ -74,12 +75,11 @@ def loop(name: str, stop: threading.Event) -> None:
     while not stop.is_set():
         pause = LONGEST_SLEEP
         try:
-            run_pass()
-            with runtime().pool.connection() as connection:
-                store_upkeep.upkeep_done(connection, name)
-            pause = seconds_to_next()
-        except DATABASE_IS_AWAY as error:
-            logger.warning("upkeep.database_away", error=type(error).__name__)
+            with bearing_with_database(logger, "upkeep.database_away"):
+                run_pass()
+                with runtime().pool.connection() as connection:
+                    store_upkeep.upkeep_done(connection, name)
+                pause = seconds_to_next()
         except Exception:  # noqa: BLE001  the clock must not stop for one bad row
             logger.exception("upkeep.failed")
         stop.wait(pause)

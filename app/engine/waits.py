@@ -22,10 +22,11 @@ from app.engine import endings, store, store_events
 from app.engine.after import After
 from app.engine.errors import LostLease, Park
 from app.engine.execution import Execution
-from app.engine.runtime import DATABASE_IS_AWAY, Connection, logger, runtime
+from app.engine.runtime import Connection, logger, runtime
 from app.engine.schema import FINAL
 from app.engine.store_events import Event
 from app.lib import expressions
+from app.lib.away import bearing_with_database
 from app.lib.expressions import ExpressionError
 from app.lib.rows import row_of, rows_of
 
@@ -132,17 +133,8 @@ class Wanted:
         if self.match is not None and value is None:
             raise ExpressionError(f"The event of this run has no {self.match}: there is nothing to match by.")
         topics = sorted(store_events.topic(run.owner_id, name) for name in set(self.names))
-        return {
-            "run_id": run.id,
-            "epoch": run.epoch,
-            "key": key,
-            "topics": topics,
-            "path": path,
-            "value": value,
-            "condition": self.condition,
-            "seconds": self.seconds,
-            "since": self.since,
-        }
+        fence = {"run_id": run.id, "epoch": run.epoch, "key": key}
+        return {**vars(self), **fence, "topics": topics, "path": path, "value": value}
 
 
 @dataclass(frozen=True)
@@ -236,10 +228,8 @@ def look_for_waits(ids: Iterable[UUID]) -> None:
     What cannot be done now (a run is locked by a process that froze, the database is away) upkeep does.
     """
     try:
-        with runtime().pool.connection() as connection:
+        with bearing_with_database(logger, "waits.database_away"), runtime().pool.connection() as connection:
             _look_for_waits(connection, list(ids))
-    except DATABASE_IS_AWAY as error:
-        logger.warning("waits.database_away", error=type(error).__name__)
     except Exception:  # noqa: BLE001  (after a commit, which nothing may make look like a failure)
         logger.exception("waits.look_failed")
 

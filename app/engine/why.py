@@ -59,11 +59,7 @@ def _why_until(row: Any) -> tuple[str, str]:
     tries = sa.select(step_attempt.c.key).where(step_attempt.c.run_id == row.id)
     key = session.scalar(tries.where(step_attempt.c.retry_at >= row.due_at).limit(1))
     reasons = (
-        (
-            row.status == "debounced",
-            "debounce",
-            "It waits for further events of its kind and starts with the last one.",
-        ),
+        (row.status == "debounced", "debounce", "It waits for further events of its kind, to start with the last one."),
         (not row.started_at, "throttle", f"The starts of {row.workflow} are spaced out, and its turn has not come."),
         (names, "waiting", f"It waits for the event {' or '.join(names)}."),
         (child, "waiting", f"It waits for the run {child}, which it has started."),
