@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.engine import endings, sending, starting, store_admission, store_events
 from app.engine.errors import RunActive, UnknownRun
 from app.engine.registry import registry
-from app.engine.runtime import Connection, runtime
+from app.engine.runtime import Connection
 from app.engine.schema import FINAL
 from app.engine.store import RunRow
 from app.engine.store_events import Event
@@ -70,7 +70,7 @@ def cancel(run_id: UUID, reason: str = "") -> bool:
     and stops at the next step (within a second of the commit when it is between steps). Commit soon: a transaction
     that lies idle for ten seconds after this is ended by the database.
     """
-    session, connection = _begin()
+    session, connection = sending.begin()
     run = _lock_run(session, run_id)
     if run is None or run.status in FINAL:
         return False
@@ -86,7 +86,7 @@ def pause(run_id: UUID) -> bool:
     which also overrides this. Events that it waits for still count. A run that gathers events (debounce) gathers no
     more: the next one starts another run. A deadline goes on counting.
     """
-    session, connection = _begin()
+    session, connection = sending.begin()
     run = _lock_run(session, run_id)
     if run is None or run.status in FINAL:
         return False
@@ -102,7 +102,7 @@ def resume(run_id: UUID) -> bool:
     A run that was asked to pause and has not done so yet is no longer asked. One that a throttle or a debounce had put
     off when it was paused still starts at its time.
     """
-    session, connection = _begin()
+    session, connection = sending.begin()
     run = _lock_run(session, run_id)
     if run is None:
         return False
@@ -116,7 +116,7 @@ def pause_workflow(name: str) -> bool:
     Its events and schedule still make runs (see `pause_schedule`), and none starts. Those that execute go on until they
     park or end.
     """
-    return _begin()[1].execute(_PAUSE_WORKFLOW, [name]).rowcount > 0
+    return sending.begin()[1].execute(_PAUSE_WORKFLOW, [name]).rowcount > 0
 
 
 def resume_workflow(name: str) -> bool:
@@ -124,7 +124,7 @@ def resume_workflow(name: str) -> bool:
 
     In the caller's transaction; upkeep lets them go, a thousand at once.
     """
-    return _begin()[1].execute("DELETE FROM pause WHERE workflow = %s", [name]).rowcount > 0
+    return sending.begin()[1].execute("DELETE FROM pause WHERE workflow = %s", [name]).rowcount > 0
 
 
 def replay(run_id: UUID) -> UUID:
@@ -133,7 +133,7 @@ def replay(run_id: UUID) -> UUID:
     Raises:
         UnknownRun: no such run of a known workflow, or its event is gone.
     """
-    session, connection = _begin()
+    session, connection = sending.begin()
     plan, _ = _fork(connection, run_id)
     return _insert(session, connection, plan)
 
@@ -149,7 +149,7 @@ def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> U
         UnknownRun: no such run, or it has no such step.
         RunActive: it has not ended yet.
     """
-    session, connection = _begin()
+    session, connection = sending.begin()
     plan, status = _fork(connection, run_id)
     if status not in FINAL:
         raise RunActive(f"Run {run_id} is {status}; cancel it before running it again.")
@@ -158,13 +158,6 @@ def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> U
     new_id = _insert(session, connection, replace(plan, edited=edited))
     connection.execute(_COPY, [run_id, copied, new_id])
     return new_id
-
-
-def _begin() -> tuple[Session, Connection]:
-    """Return the caller's session and its connection, with everything written that was said so far."""
-    session = runtime().ports.session()
-    session.flush()
-    return session, sending.driver(session)
 
 
 def _lock_run(session: Session, run_id: UUID) -> RunRow | None:

@@ -15,7 +15,6 @@ from app.engine import actions, endings, reads, sending, starting
 from app.engine.errors import EngineError, RunActive, UnknownRun
 from app.engine.execution import Context
 from app.engine.registry import Workflow, registry
-from app.engine.runtime import runtime
 from app.engine.schema import run
 from app.engine.steps import Step
 
@@ -58,9 +57,9 @@ def bulk(action: str, filter: Mapping[str, Any], *, owner_id: UUID | None, per_s
     if unknown or per_second <= 0:
         raise EngineError(f"Filter by {', '.join(reads.FILTERS)}, not by {unknown}; per_second must be over 0.")
     wanted = {name: None if value is None else str(value) for name, value in {"owner_id": owner_id, **filter}.items()}
-    session = runtime().ports.session()
+    session, connection = sending.begin()
     data = {"action": action, "filter": wanted, "per_second": per_second}
-    runs = starting.start_one(sending.driver(session), BULK, EVENT, data, owner_id=owner_id)
+    runs = starting.start_one(connection, BULK, EVENT, data, owner_id=owner_id)
     sending.after(session).started += runs
     return runs[0].id
 

@@ -7,15 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from app.engine import codec, starting, store, store_events
+from app.engine import starting, store
 from app.engine.after import After
 from app.engine.errors import LostLease, NonRetriable, Park
 from app.engine.execution import Execution
 from app.engine.registry import registry
 from app.engine.runtime import runtime
 from app.engine.schema import FINAL
-from app.engine.store_events import NewEvent
-from app.lib.ids import new_id
 from app.lib.rows import rows_of
 
 INVOKED = "workflow/invoked"
@@ -88,12 +86,9 @@ def _find(execution: Execution, key: str | None = None) -> dict[str, _Found]:
 def _start(execution: Execution, key: str, child: Child) -> None:
     """Write the child and its event, only while the parent is this worker's: so there is one, whoever else tries."""
     run, workflow = execution.run, registry.by_name[child.workflow]
-    text = codec.dump_event(child.data, INVOKED)
-    event = NewEvent(new_id(), INVOKED, child.data, text, run.owner_id)
     kept = {"parent_run": run.id, "parent_step": key, "is_cancelled_with_parent": child.is_cancelled_with_parent}
     with runtime().pool.connection() as connection, connection.transaction():
         if connection.execute(store.FENCE, [run.id, run.epoch]).fetchone() is None:
             raise LostLease(run.id)
-        connection.execute(store_events.INSERT_EVENT, vars(event))
-        started = starting.insert_runs(connection, [starting.plan(workflow, event, **kept)])
-    After(started, sent=[event.id]).tell()
+        started = starting.start_one(connection, workflow, INVOKED, child.data, owner_id=run.owner_id, **kept)
+    After(started, sent=[run.event_id for run in started]).tell()

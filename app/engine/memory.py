@@ -166,7 +166,7 @@ def _commit(memo: NewMemo) -> Stored:
     if session.registry.has() and session().in_transaction():
         own = session()
         own.flush()
-        sending.write_collected(own)
+        sending.outbox.empty(own)
         stored = _write(sending.driver(own), memo)
         if stored.is_new:
             own.commit()

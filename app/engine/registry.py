@@ -187,18 +187,17 @@ class Registry:
         """Return the workflows that an event of this name starts; `context` is what their conditions look into."""
         return [workflow for workflow in self.by_name.values() if workflow.is_started_by(name, context)]
 
-    def knows(self, key: str) -> bool:
-        """Tell whether this process has the workflow of a flow key."""
-        return key.partition("#")[0] in self.by_name
+    def limit_behind(self, key: str) -> Concurrency | None:
+        """Return the limit of a flow key, or None when the code no longer has one."""
+        name, _, rest = key.partition("#")
+        limits = self.by_name[name].concurrency if name in self.by_name else ()
+        number = int(rest.partition(":")[0])
+        return limits[number] if number < len(limits) else None
 
     def limit_of(self, key: str) -> int | None:
-        """Return the limit behind a flow key, or None when the code no longer has one."""
-        name, _, rest = key.partition("#")
-        number = int(rest.partition(":")[0])
-        workflow = self.by_name.get(name)
-        if workflow is None or number >= len(workflow.concurrency):
-            return None
-        return workflow.concurrency[number].limit
+        """Return how many runs that limit allows."""
+        limit = self.limit_behind(key)
+        return None if limit is None else limit.limit
 
 
 registry = Registry()

@@ -12,7 +12,6 @@ have no options at all.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from typing import Any
 from uuid import UUID
 
 # Endings and starts need each other when they happen: an ending starts runs, and a new run may end the one before it.
-from app.engine import endings, store, store_events, store_starting
+from app.engine import codec, endings, store, store_events, store_starting
 from app.engine.options import Debounce, RateLimit, Singleton, Throttle
 from app.engine.registry import Workflow, registry
 from app.engine.runtime import Connection
@@ -85,12 +84,12 @@ def plan(workflow: Workflow, event: NewEvent | Event, **more: Any) -> NewRun:
 
 
 def start_one(
-    connection: Connection, workflow: Workflow, name: str, data: dict[str, Any], *, owner_id: UUID | None
+    connection: Connection, workflow: Workflow, name: str, data: dict[str, Any], *, owner_id: UUID | None, **more: Any
 ) -> list[NewRun]:
-    """Write an event of the engine's own, and the run of this one workflow that it starts."""
-    event = NewEvent(new_id(), name, data, json.dumps(data), owner_id)
+    """Write an event of the engine's own, and the run of this one workflow that it starts; `more` as in `plan`."""
+    event = NewEvent(new_id(), name, data, codec.dump_event(data, name), owner_id)
     connection.execute(store_events.INSERT_EVENT, vars(event))
-    return insert_runs(connection, [plan(workflow, event)])
+    return insert_runs(connection, [plan(workflow, event, **more)])
 
 
 def insert_runs(connection: Connection, runs: list[NewRun]) -> list[NewRun]:

@@ -172,7 +172,6 @@ def _limit(key: str) -> int:
     """Return how many runs a key allows: none of a workflow of newer code, any number under a limit that is gone."""
     if key.endswith(PAUSED):
         return BATCH
-    if not registry.knows(key):
+    if key.partition("#")[0] not in registry.by_name:
         return 0
-    limit = registry.limit_of(key)
-    return 1 << 30 if limit is None else limit
+    return registry.limit_of(key) or 1 << 30

@@ -95,12 +95,9 @@ def _why_full(row: Any) -> Why | None:
 
 
 def _limit_in_words(key: str) -> str:
-    name, _, rest = key.partition("#")
-    number, _, value = rest.partition(":")
-    limits = registry.by_name[name].concurrency if name in registry.by_name else ()
-    if int(number) >= len(limits):
+    name, value, limit = key.partition("#")[0], key.partition(":")[2], registry.limit_behind(key)
+    if limit is None:
         return f"one of {name} that this code does not know"
-    limit = limits[int(number)]
     return f"{limit.limit} of {name} at once" + (f" for the {limit.key} {value}" if limit.key else "")
 
 
