@@ -48,12 +48,12 @@ def claim_batch(worker: str, limit: int) -> list[tuple[Claimed, float]]:
     with state.pool.connection() as connection:
         share = (limit + next(_turns) % 2) // 2
         wanted = store_admission.candidates(connection, names, share) if share else []
-        found = store_admission.admit(connection, wanted, worker=worker, lease=lease) if wanted else []
+        found = store_admission.admit(connection, wanted, worker=worker, lease=lease)
         found += store.claim(connection, worker=worker, lease=lease, workflows=names, limit=limit - len(found))
         is_more = bool(wanted) or not share
         while is_more and len(found) < limit:
             wanted = store_admission.candidates(connection, names, limit - len(found))
-            more = store_admission.admit(connection, wanted, worker=worker, lease=lease) if wanted else []
+            more = store_admission.admit(connection, wanted, worker=worker, lease=lease)
             found += more
             is_more = bool(more)
     return [(run, claimed_at) for run in sorted(found, key=lambda run: (run.sort_at, run.id))]
@@ -67,7 +67,7 @@ def claim_one(worker: str, run_id: UUID) -> tuple[Claimed, float] | None:
         found = store.claim_these(connection, [run_id], worker=worker, lease=lease)
         if not found:
             wanted = store_admission.candidates_among(connection, [run_id])
-            found = store_admission.admit(connection, wanted, worker=worker, lease=lease) if wanted else []
+            found = store_admission.admit(connection, wanted, worker=worker, lease=lease)
     return (found[0], claimed_at) if found else None
 
 

@@ -271,9 +271,8 @@ class Step:
 
     def _recall(self, memo: Memo, kind: str) -> Any:
         if memo.kind != kind:
-            raise StepKindChanged(
-                f"Step {memo.key!r} was remembered as {memo.kind!r} and is {kind!r} now: give it a new id."
-            )
+            told = f"Step {memo.key!r} was remembered as {memo.kind!r} and is {kind!r} now: give it a new id."
+            raise StepKindChanged(told)
         if memo.position[-1] < self._last_seen:
             logger.warning("step.reordered", run_id=str(self._execution.run.id), step=memo.key)
         self._last_seen = max(self._last_seen, memo.position[-1])

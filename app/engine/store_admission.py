@@ -107,6 +107,8 @@ def admit(connection: Connection, wanted: list[Candidate], *, worker: str, lease
 
     So do, until upkeep finds their key free, the runs of a key that a frozen process has locked.
     """
+    if not wanted:
+        return []
     with connection.transaction():
         asked = sorted({key for candidate in wanted for key in candidate.flows})
         keys = _lock(connection, asked)

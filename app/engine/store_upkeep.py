@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from app.engine.registry import registry
 from app.engine.runtime import Connection
 from app.engine.schema import RUNS_ON
 from app.engine.store import RUN_ROW, SELECT_RUN, RunRow
@@ -155,12 +154,6 @@ def late(connection: Connection, statement: str, limit: int) -> list[Late]:
 def lock_late(connection: Connection, statement: str, run_id: UUID) -> Late | None:
     """Lock one of them, if it is still late and nobody else has locked it."""
     return row_of(Late, connection, f"{statement} AND id = %s FOR UPDATE SKIP LOCKED", [run_id])
-
-
-def seconds_to_next(connection: Connection) -> float | None:
-    """Return the seconds until the next due run, expiring lease, deadline or tick (negative: overdue), or None."""
-    row = connection.execute(NEXT_DUE, [[found.name for found in registry.by_name.values() if found.cron]]).fetchone()
-    return None if row is None or row[0] is None else float(row[0])
 
 
 def heartbeat(connection: Connection, leases: dict[UUID, int], seconds: float) -> set[UUID]:

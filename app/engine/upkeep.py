@@ -38,6 +38,13 @@ _orphans_at = 0.0  # time.monotonic() of the next look at all of them
 def run_pass() -> None:
     """Do everything that is due now."""
     after = After()
+    try:
+        _do_all(after)
+    finally:  # of what has been committed before something failed others hear all the same
+        after.tell()
+
+
+def _do_all(after: After) -> None:
     with runtime().pool.connection() as connection:
         while True:
             woken = store_upkeep.wake_due(connection, BATCH)
@@ -58,15 +65,14 @@ def run_pass() -> None:
         connection.execute(store_upkeep.FORGET, [BATCH])
         connection.execute(store_upkeep.FORGET_WORKERS)
         retention.sweep(connection)
-    after.tell()
 
 
 def seconds_to_next() -> float:
     """Return how long upkeep may sleep: at most a second, less when something is due before."""
+    planned = [found.name for found in registry.by_name.values() if found.cron]
     with runtime().pool.connection() as connection:
-        due = store_upkeep.seconds_to_next(connection)
-    if due is None:
-        return LONGEST_SLEEP
+        [[seconds]] = connection.execute(store_upkeep.NEXT_DUE, [planned]).fetchall()
+    due = LONGEST_SLEEP if seconds is None else float(seconds)
     return min(LONGEST_SLEEP, max(due, 0.01)) if due > 0 else AGAIN_AFTER
 
 

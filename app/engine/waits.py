@@ -311,8 +311,8 @@ def _fits(connection: Connection, pair: _Pair) -> bool:
     if pair.condition is None:
         return True
     names = {
-        "event": _as_names(pair.cause_id, pair.cause_name, pair.cause_data, pair.owner_id),
-        "arriving": _as_names(pair.event_id, pair.name, pair.data, pair.owner_id),
+        "event": store_events.as_names(pair.cause_id, pair.cause_name, pair.cause_data, pair.owner_id),
+        "arriving": store_events.as_names(pair.event_id, pair.name, pair.data, pair.owner_id),
     }
     try:
         return bool(expressions.evaluate(pair.condition, names))
@@ -324,10 +324,6 @@ def _fits(connection: Connection, pair: _Pair) -> bool:
                 connection.execute(SPOIL, [str(error), pair.run_id, pair.key])
                 store.wake(connection, [pair.run_id])
         return False
-
-
-def _as_names(event_id: UUID | None, name: str | None, data: Any, owner_id: UUID | None) -> dict[str, Any]:
-    return {"id": str(event_id), "name": name, "data": data, "owner_id": str(owner_id) if owner_id else None}
 
 
 def _load_states(run_id: UUID) -> dict[str, State]:
