@@ -25,7 +25,7 @@ View = TypeVar("View")
 
 @dataclass(frozen=True)
 class RunView:
-    """A run. `error` is {class, code, message}; `progress` has the shape of engine.progress."""
+    """A run. `error` is {class, code, message}; `progress` has the shape of app.lib.progress."""
 
     id: UUID
     workflow: str

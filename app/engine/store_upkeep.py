@@ -43,10 +43,11 @@ FROM run WHERE is_cancelled_with_parent AND {RUNS_ON} AND requested IS DISTINCT 
   AND EXISTS (SELECT FROM run AS above WHERE above.id = run.parent_run
               AND above.status IN ('failed', 'cancelled', 'dead', 'skipped'))
 """  # noqa: S608  (constant text)
-# Those whose parent ended just now: 100,000 children whose parents go on cost nothing.
+# Those whose parent ended just now: 100,000 children whose parents go on cost nothing. Sorted, it goes along an index.
 JUST_ORPHANED = f"""
 {ORPHANED} AND parent_run = ANY(ARRAY(
-  SELECT id FROM run WHERE finished_at > (SELECT engine_now()) - interval '10 seconds' AND status <> 'completed'))
+  SELECT id FROM run WHERE finished_at > (SELECT engine_now()) - interval '10 seconds' AND status <> 'completed'
+  ORDER BY finished_at))
 """  # noqa: S608  (constant text)
 
 EXPIRED = f"""
