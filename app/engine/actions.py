@@ -7,22 +7,23 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
 from sqlalchemy.orm import Session
 
-from app.engine import codec, endings, sending, starting, store_admission, store_events
-from app.engine.endings import RunToCancel
+from app.engine import endings, sending, starting, store_admission, store_events
 from app.engine.errors import RunActive, UnknownRun
 from app.engine.registry import registry
-from app.engine.runtime import Connection, runtime
+from app.engine.runtime import Connection
 from app.engine.schema import FINAL
+from app.engine.store import RunRow
 from app.engine.store_events import Event
 from app.engine.store_starting import NewRun
+from app.lib import json_text
+from app.lib.rows import row_of
 
 _PAUSE = """
 UPDATE run SET status = CASE status WHEN 'running' THEN status ELSE 'paused' END, held_by = NULL,
                requested = CASE status WHEN 'running' THEN 'pause' END
-WHERE id = %s AND status <> 'paused' AND requested IS DISTINCT FROM 'cancel' RETURNING flow_a, flow_b
+WHERE id = %s AND status <> 'paused' AND requested IS DISTINCT FROM 'cancel'
 """
 # One that has not started yet keeps its time: a throttle or a debounce has set it. Any other finds out by itself.
 _RESUME = """
@@ -70,12 +71,12 @@ def cancel(run_id: UUID, reason: str = "") -> bool:
     and stops at the next step (within a second of the commit when it is between steps). Commit soon: a transaction
     that lies idle for ten seconds after this is ended by the database.
     """
-    session, connection = _begin()
+    session, connection = sending.begin()
     run = _lock_run(session, run_id)
     if run is None or run.status in FINAL:
         return False
-    ended = endings.cancel(connection, run, codec.printable(reason))
-    sending.tell_after_commit(session, ended.started, sent=ended.sent)
+    ended = endings.cancel(connection, run, json_text.printable(reason))
+    sending.after(session).add(ended.after)
     return ended.is_done or run.status == "running"
 
 
@@ -86,14 +87,14 @@ def pause(run_id: UUID) -> bool:
     which also overrides this. Events that it waits for still count. A run that gathers events (debounce) gathers no
     more: the next one starts another run. A deadline goes on counting.
     """
-    session, connection = _begin()
+    session, connection = sending.begin()
     run = _lock_run(session, run_id)
     if run is None or run.status in FINAL:
         return False
-    flows = connection.execute(_PAUSE, [run_id]).fetchone()
-    if flows is not None and run.status == "queued":
-        store_admission.promote(connection, [key for key in flows if key])  # it may have been its turn
-    return flows is not None
+    is_changed = connection.execute(_PAUSE, [run_id]).rowcount > 0
+    if is_changed and run.status == "queued":
+        sending.after(session).queued(store_admission.promote(connection, run.flows))  # it may have been its turn
+    return is_changed
 
 
 def resume(run_id: UUID) -> bool:
@@ -102,7 +103,7 @@ def resume(run_id: UUID) -> bool:
     A run that was asked to pause and has not done so yet is no longer asked. One that a throttle or a debounce had put
     off when it was paused still starts at its time.
     """
-    session, connection = _begin()
+    session, connection = sending.begin()
     run = _lock_run(session, run_id)
     if run is None:
         return False
@@ -116,7 +117,7 @@ def pause_workflow(name: str) -> bool:
     Its events and schedule still make runs (see `pause_schedule`), and none starts. Those that execute go on until they
     park or end.
     """
-    return _begin()[1].execute(_PAUSE_WORKFLOW, [name]).rowcount > 0
+    return sending.begin()[1].execute(_PAUSE_WORKFLOW, [name]).rowcount > 0
 
 
 def resume_workflow(name: str) -> bool:
@@ -124,7 +125,7 @@ def resume_workflow(name: str) -> bool:
 
     In the caller's transaction; upkeep lets them go, a thousand at once.
     """
-    return _begin()[1].execute("DELETE FROM pause WHERE workflow = %s", [name]).rowcount > 0
+    return sending.begin()[1].execute("DELETE FROM pause WHERE workflow = %s", [name]).rowcount > 0
 
 
 def replay(run_id: UUID) -> UUID:
@@ -133,12 +134,12 @@ def replay(run_id: UUID) -> UUID:
     Raises:
         UnknownRun: no such run of a known workflow, or its event is gone.
     """
-    session, connection = _begin()
+    session, connection = sending.begin()
     plan, _ = _fork(connection, run_id)
     return _insert(session, connection, plan)
 
 
-def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> UUID:  # noqa: A002
+def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> UUID:
     """Start a new run of the same event that goes on at a step; returns its id.
 
     The memos of the steps before it are copied; so are the results in other branches beside it. `input` replaces the
@@ -149,7 +150,7 @@ def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> U
         UnknownRun: no such run, or it has no such step.
         RunActive: it has not ended yet.
     """
-    session, connection = _begin()
+    session, connection = sending.begin()
     plan, status = _fork(connection, run_id)
     if status not in FINAL:
         raise RunActive(f"Run {run_id} is {status}; cancel it before running it again.")
@@ -160,17 +161,10 @@ def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> U
     return new_id
 
 
-def _begin() -> tuple[Session, Connection]:
-    """Return the caller's session and its connection, with everything written that was said so far."""
-    session = runtime().ports.session()
-    session.flush()
-    return session, sending.driver(session)
-
-
-def _lock_run(session: Session, run_id: UUID) -> RunToCancel | None:
+def _lock_run(session: Session, run_id: UUID) -> RunRow | None:
     run = endings.lock(sending.driver(session), [run_id]).get(run_id)
     if run is not None:
-        sending.tell_after_commit(session, [], sending.topics(run_id, run.subject, run.owner_id))
+        sending.after(session).changed(run)
     return run
 
 
@@ -180,8 +174,7 @@ def _fork(connection: Connection, run_id: UUID) -> tuple[NewRun, str]:
     if row is None or row[0] not in registry.by_name:
         raise UnknownRun(f"There is no run {run_id} of a known workflow.")
     name, status, event_id, subject, parent_run = row
-    with connection.cursor(row_factory=class_row(Event)) as cursor:
-        event = cursor.execute(store_events.LOAD_EVENT, [event_id]).fetchone()
+    event = row_of(Event, connection, store_events.LOAD_EVENT, [event_id])
     if event is None:
         raise UnknownRun(f"The event of run {run_id} is gone.")
     kept = {"forked_from": run_id, "parent_run": parent_run, "subject": subject}
@@ -190,7 +183,7 @@ def _fork(connection: Connection, run_id: UUID) -> tuple[NewRun, str]:
 
 
 def _insert(session: Session, connection: Connection, plan: NewRun) -> UUID:
-    sending.tell_after_commit(session, starting.insert_runs(connection, [plan]))
+    sending.after(session).started += starting.insert_runs(connection, [plan])
     return plan.id
 
 

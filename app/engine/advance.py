@@ -12,15 +12,17 @@ from uuid import UUID
 
 import psycopg
 
-from app.engine import codec, current, endings, hooks, memory, sending, store, store_admission
+from app.engine import codec, current, endings, hooks, memory, store, store_admission
+from app.engine.after import After, topics
 from app.engine.endings import Ended, Ending
 from app.engine.errors import Cancelled, GiveBack, Interrupt, LostLease, Park, Paused, StepError
 from app.engine.execution import Context, Execution, backoff, load
 from app.engine.registry import registry
-from app.engine.runtime import DATABASE_IS_AWAY, Verdict, logger, runtime
+from app.engine.runtime import Verdict, logger, runtime
 from app.engine.steps import Step
 from app.engine.store import Claimed
-from app.lib import tracing
+from app.lib import json_text, tracing
+from app.lib.away import DATABASE_IS_AWAY
 
 _turns = itertools.count(1)
 Watch = Callable[[Execution], None]
@@ -46,12 +48,12 @@ def claim_batch(worker: str, limit: int) -> list[tuple[Claimed, float]]:
     with state.pool.connection() as connection:
         share = (limit + next(_turns) % 2) // 2
         wanted = store_admission.candidates(connection, names, share) if share else []
-        found = store_admission.admit(connection, wanted, worker=worker, lease=lease) if wanted else []
+        found = store_admission.admit(connection, wanted, worker=worker, lease=lease)
         found += store.claim(connection, worker=worker, lease=lease, workflows=names, limit=limit - len(found))
         is_more = bool(wanted) or not share
         while is_more and len(found) < limit:
             wanted = store_admission.candidates(connection, names, limit - len(found))
-            more = store_admission.admit(connection, wanted, worker=worker, lease=lease) if wanted else []
+            more = store_admission.admit(connection, wanted, worker=worker, lease=lease)
             found += more
             is_more = bool(more)
     return [(run, claimed_at) for run in sorted(found, key=lambda run: (run.sort_at, run.id))]
@@ -65,7 +67,7 @@ def claim_one(worker: str, run_id: UUID) -> tuple[Claimed, float] | None:
         found = store.claim_these(connection, [run_id], worker=worker, lease=lease)
         if not found:
             wanted = store_admission.candidates_among(connection, [run_id])
-            found = store_admission.admit(connection, wanted, worker=worker, lease=lease) if wanted else []
+            found = store_admission.admit(connection, wanted, worker=worker, lease=lease)
     return (found[0], claimed_at) if found else None
 
 
@@ -77,7 +79,7 @@ def advance(run: Claimed, claimed_at: float, *, watch: Watch | None = None) -> s
         database is away (its lease then expires, and it is rescued).
     """
     state = runtime()
-    state.announce(sending.topics(run.id, run.subject, run.owner_id))
+    state.announce(topics(run.id, run.subject, run.owner_id))
     progress = None
     try:
         while True:
@@ -97,10 +99,17 @@ def advance(run: Claimed, claimed_at: float, *, watch: Watch | None = None) -> s
 
 def give_back(run: Claimed) -> None:
     """Put a claimed run back into the queue, as far as it is still this worker's."""
+    _go(run, "queued")
+
+
+def _go(run: Claimed, status: str, **how: Any) -> bool:
+    """Leave the status running, and let those that waited for its slots have them; false if it is not to be left so."""
     with runtime().pool.connection() as connection, connection.transaction():
-        is_done = store.leave(connection, run, "queued")
+        is_done = store.leave(connection, run, status, **how)
         promoted = store_admission.promote(connection, run.flows) if is_done else []
-    _announce(run, promoted)
+    if is_done:
+        _announce(run, promoted)
+    return is_done
 
 
 def _pass(execution: Execution) -> str:
@@ -152,7 +161,7 @@ def _judge_body(execution: Execution, error: Exception) -> Ending | _Leaving:
     if verdict.retriable and execution.run.attempt < execution.workflow.retries:
         pause = max(backoff(execution.workflow, execution.run.attempt + 1), verdict.after_seconds or 0.0)
         return _Leaving("waiting", execution.now() + timedelta(seconds=pause), failed=True)
-    return Ending("failed", error=codec.error_of(error, verdict.code, verdict.message))
+    return Ending("failed", error=json_text.error_of(error, verdict.code, verdict.message))
 
 
 def _leave(execution: Execution, leaving: _Leaving) -> str:
@@ -161,13 +170,7 @@ def _leave(execution: Execution, leaving: _Leaving) -> str:
         "progress": execution.progress.last(),
         "meta": execution.meta.last(is_whole=leaving.status == "waiting"),
     }
-    promoted: list[tuple[str, str]] = []
-    with runtime().pool.connection() as connection, connection.transaction():
-        is_done = store.leave(connection, run, **vars(leaving), **told)
-        if is_done:
-            promoted = store_admission.promote(connection, run.flows)
-    if is_done:
-        _announce(run, promoted)
+    if _go(run, **vars(leaving), **told):
         return leaving.status
     run.attempt += int(leaving.failed)
     return _go_round_again(run)
@@ -193,8 +196,7 @@ def end(run: Claimed, ending: Ending) -> str | None:
     if not ended.is_done:
         return None
     logger.info("run.ended", run_id=str(run.id), workflow=run.workflow, status=ending.status)
-    sending.tell(ended.started, ended.sent)
-    _announce(run, ended.promoted)
+    ended.after.tell()
     return ending.status
 
 
@@ -216,7 +218,7 @@ def finish_repeating(run_id: UUID, epoch: int, ending: Ending) -> Ended:
 
 
 def _announce(run: Claimed, promoted: list[tuple[str, str]]) -> None:
-    state = runtime()
-    state.announce(sending.topics(run.id, run.subject, run.owner_id))
-    if promoted:
-        state.hint(promoted)
+    after = After()
+    after.changed(run)
+    after.queued(promoted)
+    after.tell()

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from app.engine import advance, sending, store_upkeep
+from app.engine import advance, store_upkeep
+from app.engine.after import topics
 from app.engine.execution import Execution, Owned
-from app.engine.runtime import DATABASE_IS_AWAY, logger, runtime
+from app.engine.runtime import logger, runtime
 from app.engine.store import Claimed
+from app.lib.away import bearing_with_database
 
 TICK = 0.1  # seconds: progress is written at most ten times a second
 LOOK_EVERY = 0.5  # a request or a lost lease is noticed within a second
@@ -54,15 +56,14 @@ class Beat:
         while not (stop.wait(TICK) and not self.count()):
             now = time.monotonic()
             try:
-                if now >= next_beat:  # first: whatever goes wrong with one run's progress, no other loses its lease
-                    next_beat = now + min(lease / 6, 5.0)
-                    self.renew()
-                if now >= next_look:
-                    next_look = now + LOOK_EVERY
-                    self.look()
-                self.show()
-            except DATABASE_IS_AWAY as error:
-                logger.warning("beat.database_away", error=type(error).__name__)
+                with bearing_with_database(logger, "beat.database_away"):
+                    if now >= next_beat:  # first: whatever goes wrong with one run's progress, no other loses its lease
+                        next_beat = now + min(lease / 6, 5.0)
+                        self.renew()
+                    if now >= next_look:
+                        next_look = now + LOOK_EVERY
+                        self.look()
+                    self.show()
             except Exception:  # noqa: BLE001  a missed beat is made up for by the next one
                 logger.exception("beat.failed")
             if stop.is_set():
@@ -116,7 +117,7 @@ class Beat:
             if done:
                 self._has_shown(execution, active)
                 run = execution.run
-                runtime().announce(sending.topics(run.id, run.subject, run.owner_id))
+                runtime().announce(topics(run.id, run.subject, run.owner_id))
 
     def give_all_back(self) -> None:
         """Give back the leases of runs still inside a step: this process is about to end with them."""
@@ -126,10 +127,8 @@ class Beat:
     def give_back(self, execution: Owned) -> None:
         """Give back the lease of one run."""
         execution.lease.is_lost = True  # its step makes no further call outside
-        try:
+        with bearing_with_database(logger, "beat.database_away"):  # then the lease runs out by itself
             advance.give_back(execution.run)
-        except DATABASE_IS_AWAY as error:  # then the lease runs out by itself
-            logger.warning("beat.database_away", error=type(error).__name__)
 
     def _has_shown(self, execution: Owned, active: str | None) -> None:
         with self._lock:

@@ -16,7 +16,6 @@ from app.engine import actions, endings, reads, sending, starting
 from app.engine.errors import EngineError, RunActive, UnknownRun
 from app.engine.execution import Context
 from app.engine.registry import Workflow, registry
-from app.engine.runtime import runtime
 from app.engine.schema import run
 from app.engine.steps import Step
 
@@ -36,7 +35,7 @@ class Found:
     active: dict[str, str] | None
 
 
-def bulk(action: str, filter: Mapping[str, Any], *, owner_id: UUID | None, per_second: float = PER_SECOND) -> UUID:  # noqa: A002
+def bulk(action: str, filter: Mapping[str, Any], *, owner_id: UUID | None, per_second: float = PER_SECOND) -> UUID:
     """Cancel, pause, resume, replay or retry all runs that `filter` finds now, in the caller's transaction.
 
     Returns the id of the run that does it, `per_second` runs at a time and the newest first: it shows the progress, and
@@ -61,10 +60,10 @@ def bulk(action: str, filter: Mapping[str, Any], *, owner_id: UUID | None, per_s
         told = f"per_second must be a number of at least {SLOWEST}."
         raise EngineError(f"Filter by {', '.join(reads.FILTERS)}, not by {unknown}; {told}")
     wanted = {name: None if value is None else str(value) for name, value in {"owner_id": owner_id, **filter}.items()}
-    session = runtime().ports.session()
+    session, connection = sending.begin()
     data = {"action": action, "filter": wanted, "per_second": per_second}
-    runs = starting.start_one(sending.driver(session), BULK, EVENT, data, owner_id=owner_id)
-    sending.tell_after_commit(session, runs)
+    runs = starting.start_one(connection, BULK, EVENT, data, owner_id=owner_id)
+    sending.after(session).started += runs
     return runs[0].id
 
 
@@ -128,5 +127,5 @@ ACTIONS = {
     "replay": lambda found: actions.replay(found.id),
     "retry": _retry,
 }
-BULK = Workflow(name=NAME, function=_work_through)
+BULK = Workflow(NAME, function=_work_through)
 registry.add(BULK)

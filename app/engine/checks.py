@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from app.engine import expressions
-from app.engine.errors import ExpressionError, RegistrationError
+from app.engine.errors import RegistrationError
 from app.engine.options import Isolated
+from app.lib import expressions
 from app.lib.cron import next_tick
 from app.lib.durations import Duration, seconds
 
@@ -35,7 +35,7 @@ def check(workflow: Workflow) -> None:
             expressions.check(text, names)
         found = [*_alone(workflow), *_together(workflow)]
         wrong = [sentence for is_legal, sentence in found if not is_legal]
-    except (ValueError, ExpressionError) as error:
+    except ValueError as error:
         wrong = [str(error)]
     if wrong:
         raise RegistrationError(f"Workflow {workflow.name!r}: {wrong[0]}")
@@ -43,7 +43,7 @@ def check(workflow: Workflow) -> None:
 
 def _expressions(workflow: Workflow) -> Iterator[tuple[str, tuple[str, ...]]]:
     limits = (workflow.throttle, workflow.rate_limit, workflow.debounce, workflow.singleton, *workflow.concurrency)
-    texts = [limit.key for limit in limits if limit] + [on.if_ for on in workflow.on]
+    texts = [limit.key for limit in limits if limit] + [on.if_ for on in workflow.triggers]
     texts += [workflow.idempotency, *HOLE.findall(workflow.subject or "")]
     texts += [workflow.priority] if isinstance(workflow.priority, str) else []
     yield from ((text, ("event",)) for text in texts if text is not None)
@@ -65,7 +65,7 @@ def _alone(workflow: Workflow) -> Iterator[tuple[bool, str]]:
     yield len(workflow.concurrency) <= MAX_LIMITS, "at most two concurrency limits are allowed."
     limits = [limit for limit in (*workflow.concurrency, workflow.throttle, workflow.rate_limit) if limit]
     yield workflow.jitter >= 0, "jitter must be seconds, at least 0."
-    process = workflow.isolated or Isolated()
+    process = workflow.process or Isolated()
     yield (process.memory_bytes or MIN_MEMORY) >= MIN_MEMORY, f"an isolated run needs {MIN_MEMORY} bytes of memory."
     yield process.cpu_seconds is None or process.cpu_seconds >= 1, "cpu_seconds must be at least 1."
     is_due = workflow.cron is None or next_tick(workflow.cron, datetime.now(UTC)) is not None
@@ -74,7 +74,7 @@ def _alone(workflow: Workflow) -> Iterator[tuple[bool, str]]:
     yield workflow.throttle is None or workflow.throttle.burst >= 1, "the burst of a throttle must be at least 1."
     is_mode = workflow.singleton is None or workflow.singleton.mode in ("skip", "cancel")
     yield is_mode, "the mode of a singleton is 'skip' or 'cancel'."
-    for on in workflow.on:
+    for on in workflow.triggers:
         name = on.event.removesuffix("/*")
         yield name == "*" or bool(_EVENT.fullmatch(name)), f"{on.event!r} is no event name; write 'video/uploaded'."
     for ending in workflow.cancel_on:

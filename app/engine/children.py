@@ -7,16 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
-
-from app.engine import codec, sending, starting, store, store_events
+from app.engine import endings, starting, store
+from app.engine.after import After
 from app.engine.errors import LostLease, NonRetriable, Park
 from app.engine.execution import Execution
 from app.engine.registry import registry
 from app.engine.runtime import runtime
 from app.engine.schema import FINAL
-from app.engine.store_events import NewEvent
-from app.lib.ids import new_id
+from app.lib.rows import rows_of
 
 INVOKED = "workflow/invoked"
 
@@ -77,23 +75,22 @@ def outcome(execution: Execution, key: str, child: Child) -> Any:
     due_at = found.created_at + timedelta(seconds=child.seconds)
     if due_at > execution.now():
         raise Park(due_at)
+    if child.is_cancelled_with_parent:
+        endings.cancel_alone(found.id, "the run that it belongs to waits no longer")
     raise ChildFailed("timeout", f"The run {found.id} of {child.workflow!r} has not ended in {child.seconds:g} s.")
 
 
 def _find(execution: Execution, key: str | None = None) -> dict[str, _Found]:
-    with runtime().pool.connection() as connection, connection.cursor(row_factory=class_row(_Found)) as cursor:
-        return {found.parent_step: found for found in cursor.execute(FIND, [execution.run.id, key]).fetchall()}
+    with runtime().pool.connection() as connection:
+        return {found.parent_step: found for found in rows_of(_Found, connection, FIND, [execution.run.id, key])}
 
 
 def _start(execution: Execution, key: str, child: Child) -> None:
     """Write the child and its event, only while the parent is this worker's: so there is one, whoever else tries."""
     run, workflow = execution.run, registry.by_name[child.workflow]
-    text = codec.dump_event(child.data, INVOKED)
-    event = NewEvent(new_id(), INVOKED, child.data, text, run.owner_id)
     kept = {"parent_run": run.id, "parent_step": key, "is_cancelled_with_parent": child.is_cancelled_with_parent}
     with runtime().pool.connection() as connection, connection.transaction():
         if connection.execute(store.FENCE, [run.id, run.epoch]).fetchone() is None:
             raise LostLease(run.id)
-        connection.execute(store_events.INSERT_EVENT, vars(event))
-        started = starting.insert_runs(connection, [starting.plan(workflow, event, **kept)])
-    sending.tell(started, [event.id])
+        started = starting.start_one(connection, workflow, INVOKED, child.data, owner_id=run.owner_id, **kept)
+    After(started, sent=[run.event_id for run in started]).tell()

@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from app.engine.errors import LostLease
 from app.lib import timeouts
 from app.lib.changes import Change
+from app.lib.said import Said
 
 if TYPE_CHECKING:
     from app.engine.execution import Execution
     from app.engine.steps import Step
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -79,35 +78,19 @@ def attempt() -> Attempt | None:
     return _attempt.get()
 
 
-class _Said(Generic[T]):
-    """A context variable's value for the length of a block (a class: a generator costs twice as much a step)."""
-
-    __slots__ = ("_token", "_value", "_variable")
-
-    def __init__(self, variable: ContextVar[T | None], value: T) -> None:
-        self._variable = variable
-        self._value = value
-
-    def __enter__(self) -> None:
-        self._token = self._variable.set(self._value)
-
-    def __exit__(self, *_: object) -> None:
-        self._variable.reset(self._token)
-
-
-def executing(execution: Execution) -> _Said[Execution]:
+def executing(execution: Execution) -> Said[Execution]:
     """Say what this thread executes, for a `with` block."""
-    return _Said(_execution, execution)
+    return Said(_execution, execution)
 
 
-def within(step: Step) -> _Said[Step]:
+def within(step: Step) -> Said[Step]:
     """Say in which body or branch this thread is, for a `with` block."""
-    return _Said(_scope, step)
+    return Said(_scope, step)
 
 
-def trying(attempt: Attempt) -> _Said[Attempt]:
+def trying(attempt: Attempt) -> Said[Attempt]:
     """Say which step this thread is in, for a `with` block."""
-    return _Said(_attempt, attempt)
+    return Said(_attempt, attempt)
 
 
 def refuse_under_lost_lease() -> None:

@@ -73,12 +73,6 @@ class RegistrationError(EngineError):
     code = "registration"
 
 
-class ExpressionError(NonRetriable, EngineError):
-    """An expression is malformed, or cannot be evaluated over what there is."""
-
-    code = "expression"
-
-
 class UnknownRun(EngineError):
     """There is no such run, or it has no such step."""
 

@@ -12,17 +12,19 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from app.engine import current, logs, sending, store, streams
+from app.engine import current, logs, store, streams
+from app.engine.after import topics
 from app.engine.current import Lease
 from app.engine.errors import Cancelled, EngineError, GiveBack, LostLease, Paused
 from app.engine.meta import Meta
-from app.engine.progress import Progress
-from app.engine.registry import Workflow, digest
+from app.engine.registry import Workflow
 from app.engine.runtime import runtime
 from app.engine.store import Claimed, Loaded
 from app.engine.store_events import Event
 from app.engine.streams import Stream
 from app.lib import timeouts
+from app.lib.keys import digest
+from app.lib.progress import Progress
 
 if TYPE_CHECKING:
     from app.engine.steps import Step
@@ -65,7 +67,7 @@ class Execution(Owned):
     def __post_init__(self) -> None:
         """Prepare what every step needs."""
         self.run_id = str(self.run.id)
-        self.step_topics = sending.topics(self.run.id, self.run.subject, None)  # a list of runs shows no steps
+        self.step_topics = topics(self.run.id, self.run.subject, None)  # a list of runs shows no steps
         self.meta, self.streams, self.logs = Meta(self.run), streams.spool(self.run), logs.spool(self.run)
 
     def once(self, what: str, load: Callable[[], Any]) -> Any:

@@ -19,8 +19,10 @@ from app.engine.endings import Ending
 from app.engine.options import Isolated
 from app.engine.process import Worker
 from app.engine.registry import registry
-from app.engine.runtime import CONNECTIONS, DATABASE_IS_AWAY, WORKER_CONNECTIONS, logger, runtime
+from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, logger, runtime
 from app.engine.store import Claimed
+from app.lib import threads
+from app.lib.away import DATABASE_IS_AWAY
 from app.lib.coalescing import Coalescer
 from app.lib.companion import Companion
 from app.lib.zygote import Child, Zygote, how_ended
@@ -58,7 +60,7 @@ class IsolatedWorker(Worker):
         if self.stop.is_set():
             advance.give_back(run)
             return "queued"
-        limits = registry.by_name[run.workflow].isolated or Isolated()
+        limits = registry.by_name[run.workflow].process or Isolated()
         self.beat.forget(run)  # from here on its child keeps the lease
         child = self.zygote.fork((run, claimed_at), memory_bytes=limits.memory_bytes, cpu_seconds=limits.cpu_seconds)
         self._children.add(child)
@@ -172,10 +174,8 @@ def _advance_here(order: tuple[Claimed, float]) -> int:
     _connect()
     publisher = Coalescer(state.ports.publish)
     state.announce = publisher.add
-    beat = Beat(None, active_after=0.0)
-    telling = threading.Thread(target=publisher.loop, name="publisher", daemon=True)
-    for thread in (telling, threading.Thread(target=beat.loop, args=(threading.Event(),), name="beat", daemon=True)):
-        thread.start()
+    beat, telling = Beat(None, active_after=0.0), threads.start("publisher", publisher.loop)
+    threads.start("beat", beat.loop, threading.Event())
     status = advance.advance(run, claimed_at, watch=beat.watch)
     publisher.close()
     telling.join(1.0)

@@ -10,10 +10,13 @@ from uuid import UUID, uuid5
 import sqlalchemy as sa
 
 from app.engine import codec, current
-from app.engine.runtime import DATABASE_IS_AWAY, logger, runtime
+from app.engine.runtime import logger, runtime
 from app.engine.schema import log
+from app.lib import json_text
+from app.lib.away import DATABASE_IS_AWAY
 from app.lib.ids import new_id
 from app.lib.kept_log import keeping
+from app.lib.rows import columns_of, views
 from app.lib.spool import Spool
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ def logger_of(execution: Execution) -> Any:
         met[place] = met.get(place, 0) + 1
         line_id = uuid5(run.id, f"{run.attempt} {place} {met[place]}") if place else new_id()
         shown = codec.dump_input([fields])[1:-1]  # the brackets go: one object, or a sentence why there is none
-        step, message = attempt.key if attempt else None, codec.printable(text)[: codec.MAX_MESSAGE]
+        step, message = attempt.key if attempt else None, json_text.printable(text)[: json_text.MAX_MESSAGE]
         execution.logs.add(LogLine(line_id, step, level, message, shown, execution.now()))
 
     return keeping(logger.bind(run_id=str(run.id), workflow=run.workflow), keep)
@@ -83,8 +86,7 @@ def spool(run: Claimed) -> Spool[LogLine]:
 
 def list_logs(run_id: UUID, after: UUID | None = None) -> list[LogLine]:
     """Return what a run has logged, oldest first; `after` is the id of the last line that is known already."""
-    columns = [log.c[name] for name in LogLine.__dataclass_fields__]
-    query = sa.select(*columns).where(log.c.run_id == run_id).order_by(log.c.logged_at, log.c.id)
-    lines = [LogLine(**row) for row in runtime().ports.session.execute(query).mappings()]
+    query = sa.select(*columns_of(LogLine, log)).where(log.c.run_id == run_id).order_by(log.c.logged_at, log.c.id)
+    lines = views(LogLine, runtime().ports.session, query)
     known = next((number for number, line in enumerate(lines, 1) if line.id == after), 0)
     return lines[known:]

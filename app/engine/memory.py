@@ -14,9 +14,11 @@ from app.engine import codec, current, sending, store
 from app.engine.current import Attempt
 from app.engine.errors import EngineError, LimitExceeded, LostLease, NonRetriable, Park, RetryAfter, StepError
 from app.engine.execution import Execution, backoff
-from app.engine.runtime import DATABASE_IS_AWAY, Connection, Verdict, logger, runtime
+from app.engine.runtime import Connection, Verdict, logger, runtime
 from app.engine.store import BODY, Memo, NewMemo, PastAttempt, Stored
-from app.lib import timeouts, tracing
+from app.lib import json_text, timeouts, tracing
+from app.lib.away import DATABASE_IS_AWAY
+from app.lib.expressions import ExpressionError
 from app.lib.ids import new_id
 
 MAX_STATE_BYTES = 32 * 1024 * 1024
@@ -87,7 +89,7 @@ def judge(error: Exception) -> Verdict:
         return Verdict(False, code=error.code, message=error.message)
     if isinstance(error, timeouts.TimedOut):
         return Verdict(True, code="timeout", message=str(error))
-    if isinstance(error, NonRetriable | EngineError):
+    if isinstance(error, NonRetriable | EngineError | ExpressionError):
         return Verdict(False, code=error.code, message=str(error))
     return runtime().ports.classify(error)
 
@@ -154,7 +156,7 @@ def _try(draft: _Draft, function: Callable[..., Any], args: Sequence[Any], kwarg
         memo = draft.finished("completed", output=text)
         stored = _commit(memo)
         if stored.is_new:
-            return _keep(draft, memo, codec.same_again(value, text), stored)
+            return _keep(draft, memo, json_text.same_again(value, text), stored)
     return value_of(_adopt(execution, draft.key))
 
 
@@ -164,7 +166,7 @@ def _commit(memo: NewMemo) -> Stored:
     if session.registry.has() and session().in_transaction():
         own = session()
         own.flush()
-        sending.write_collected(own)
+        sending.outbox.empty(own)
         stored = _write(sending.driver(own), memo)
         if stored.is_new:
             own.commit()
@@ -244,8 +246,8 @@ def _fail(draft: _Draft, error: Exception, past: list[PastAttempt], retries_left
     if not is_deferral and verdict.retriable and retries_left > 0:
         failures = sum(not attempt.is_deferral for attempt in past) + 1
         pause = max(backoff(execution.workflow, failures), verdict.after_seconds or 0.0)
-    shown = codec.error_of(error, verdict.code, verdict.message)
-    kept = shown if verdict.is_foreseen else {**shown, "traceback": codec.traceback_of(error)}
+    shown = json_text.error_of(error, verdict.code, verdict.message)
+    kept = shown if verdict.is_foreseen else {**shown, "traceback": json_text.traceback_of(error)}
     attempt = PastAttempt(key, len(past) + 1, is_deferral, execution.at(draft.began), None)
     _log_failure(execution, key, error, verdict, pause)
     with runtime().pool.connection() as connection, connection.transaction():
@@ -268,13 +270,8 @@ def _fail(draft: _Draft, error: Exception, past: list[PastAttempt], retries_left
 
 
 def _log_failure(execution: Execution, key: str, error: Exception, verdict: Verdict, pause: float | None) -> None:
-    told = {
-        "run_id": str(execution.run.id),
-        "step": key,
-        "error": type(error).__name__,
-        "retry_in": pause,
-        "abandoned": timeouts.count(),
-    }
+    told: dict[str, Any] = {"run_id": str(execution.run.id), "step": key, "error": type(error).__name__}
+    told |= {"retry_in": pause, "abandoned": timeouts.count()}
     if verdict.is_foreseen:
         logger.info("step.failed", **told)
     else:
@@ -294,7 +291,7 @@ def defer_body(execution: Execution, error: Exception, verdict: Verdict) -> date
     if pause is None:
         return None
     attempt = PastAttempt(BODY, len(past) + 1, True, execution.now(), None)
-    shown = json.dumps(codec.error_of(error, verdict.code, verdict.message))
+    shown = json.dumps(json_text.error_of(error, verdict.code, verdict.message))
     with runtime().pool.connection() as connection:
         is_mine, retry_at = store.record_attempt(connection, execution.run, attempt, shown, pause)
     if not is_mine:

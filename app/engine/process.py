@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
-from app.engine import advance, store_upkeep, upkeep, waits
+from app.engine import advance, upkeep, waits
 from app.engine import worker as hints
 from app.engine.beat import Beat
 from app.engine.errors import EngineError
 from app.engine.execution import Owned, lease_of
-from app.engine.progress import Progress
 from app.engine.queue import note_others, why_failed
-from app.engine.runtime import CONNECTIONS, DATABASE_IS_AWAY, WORKER_CONNECTIONS, logger, runtime
+from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, logger, runtime
 from app.engine.store import Claimed
 from app.engine.upkeep import identity
-from app.lib import timeouts
+from app.lib import signals, threads, timeouts
+from app.lib.away import DATABASE_IS_AWAY, bearing_with_database
 from app.lib.coalescing import Coalescer
+from app.lib.progress import Progress
+from app.lib.slots import Slots
 
 SLICE_SECONDS = 5.0  # how long one hint goes on with other runs before RQ gets its thread back
 BATCH = 10
@@ -40,48 +40,26 @@ class RunFailed(Exception):
     """The hint's own run failed: the RQ job ends like it, so that the dashboard tells the truth."""
 
 
-class Worker:
+class Worker(Slots):
     """The run threads of this process and what they are doing."""
 
     def __init__(self, name: str, kind: str = "worker") -> None:
         ports = runtime().ports
         self.name, self.kind = name, kind
-        self.threads = ports.run_threads if kind == "worker" else max(1, ports.isolated_processes)
-        self.stop = threading.Event()
+        threads = ports.run_threads if kind == "worker" else max(1, ports.isolated_processes)
+        super().__init__(threads, threading.Event(), "run")
         self.beat = Beat(self._identity)
-        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="run")
-        self._claiming = threading.Lock()
+        self._claiming, self._popping = threading.Lock(), threading.Lock()
         self._ready: deque[Owned] = deque()  # claimed, and to be taken by whichever thread comes first
         self._usual_seconds = 1.0  # that runs have taken lately
-        self._free = self.threads
-        self._slots = threading.Condition()
-
-    def has_free_slot(self, timeout: float = 0.0) -> bool:
-        """Wait up to `timeout` seconds for a free run thread."""
-        with self._slots:
-            return self._slots.wait_for(lambda: self._free > 0, timeout)
-
-    def is_idle(self, timeout: float = 0.0) -> bool:
-        """Wait up to `timeout` seconds until no run thread has anything to do."""
-        with self._slots:
-            return self._slots.wait_for(lambda: self._free == self.threads, timeout)
 
     def cut_off(self) -> None:
         """Give back the runs that are still inside a step: this process is about to end with them."""
         self.beat.give_all_back()
 
-    def submit(self, work: object, *args: object) -> Future[None] | None:
-        """Run `work(*args)` on a run thread if one is free."""
-        with self._slots:
-            if self._free == 0 or self.stop.is_set():
-                return None
-            self._free -= 1
-            return self.pool.submit(self._occupy, work, args)
-
     def shut(self) -> None:
         """Take no more work; what has been submitted begins all the same: a claimed run must be given back."""
-        with self._slots:  # nobody is submitting
-            self.pool.shutdown(wait=False)
+        super().shut()
         self.give_back_waiting()
 
     def perform(self, run_id: UUID) -> str:
@@ -90,20 +68,17 @@ class Worker:
         status = "elsewhere"
         if self.stop.is_set():
             return status
-        try:
+        with bearing_with_database(logger, "worker.database_away"):
             found = advance.claim_one(self.name, run_id)
             if found is not None:
                 status = self._advance(*found)
             note_others(self._go_on(deadline))
-        except DATABASE_IS_AWAY as error:
-            logger.warning("worker.database_away", error=type(error).__name__)
         return status
 
     def poll(self) -> None:
         """Claim due runs straight from PostgreSQL: what a lost hint or a lost Redis would leave lying."""
         self.give_back_waiting(PATIENCE_SECONDS)
-        with self._slots:
-            free = self._free
+        free = self.free()
         if free == 0 or self.stop.is_set() or not self._claiming.acquire(blocking=False):
             return
         try:
@@ -119,23 +94,19 @@ class Worker:
             self.beat.give_back(waiting)
             self.beat.forget(waiting.run)
 
-    def _occupy(self, work: object, args: tuple[object, ...]) -> None:
-        try:
-            work(*args)  # type: ignore[operator]
-        except DATABASE_IS_AWAY as error:
+    def failed(self, error: BaseException) -> None:
+        """Say that work failed."""
+        if isinstance(error, DATABASE_IS_AWAY):
             logger.warning("worker.database_away", error=type(error).__name__)
-        except BaseException:  # noqa: BLE001  (a run thread must survive whatever its run did)
-            logger.exception("worker.thread_failed")
-        finally:
-            with self._slots:
-                self._free += 1
-                self._slots.notify_all()
-            self._wake_free_threads()
+        else:
+            logger.error("worker.thread_failed", exc_info=error)
+
+    def freed(self) -> None:
+        """Let the thread that has become free take what lies ready."""
+        self._wake_free_threads()
 
     def _identity(self) -> dict[str, Any]:
-        with self._slots:
-            busy = self.threads - self._free
-        return identity(self.name, self.kind, self.threads, busy + timeouts.count())
+        return identity(self.name, self.kind, self.threads, self.threads - self.free() + timeouts.count())
 
     def _advance(self, run: Claimed, claimed_at: float) -> str:
         began = time.monotonic()
@@ -180,10 +151,9 @@ class Worker:
         return owned
 
     def _pop(self, after: float = 0.0) -> Owned | None:
-        with self._slots:
-            if self._ready and time.monotonic() - self._ready[0].run.read_at >= after:
-                return self._ready.popleft()
-            return None
+        with self._popping:
+            is_due = self._ready and time.monotonic() - self._ready[0].run.read_at >= after
+            return self._ready.popleft() if is_due else None
 
     def _lay_ready(self, claimed: list[tuple[Claimed, float]]) -> None:
         for run, claimed_at in claimed:
@@ -216,34 +186,30 @@ def new_name() -> str:
 
 def serve(worker: Worker, at_end: Callable[[], object] = lambda: None) -> int:
     """Run a worker in this process until SIGTERM or SIGINT, and call `at_end` last; returns the exit code."""
-    global _worker
+    global _worker  # noqa: PLW0603
     state = runtime()
-    name, _worker = worker.name, worker
-    signals = _listen_for_signals(worker.stop)
+    _worker = worker
+    heard = signals.listen(worker.stop)
     publisher, matcher = Coalescer(state.ports.publish), Coalescer(waits.look_for_waits)
     state.announce, state.look_for_waits = publisher.add, matcher.add
     state.pool.grow(WORKER_CONNECTIONS - CONNECTIONS)
-    threads = [
-        threading.Thread(target=worker.beat.loop, args=(worker.stop,), name="beat", daemon=True),
-        threading.Thread(target=upkeep.loop, args=(name, worker.stop), name="upkeep", daemon=True),
-        threading.Thread(target=publisher.loop, name="publisher", daemon=True),
-        threading.Thread(target=matcher.loop, name="matcher", daemon=True),
+    for thing, each in (("publisher", publisher), ("matcher", matcher)):
+        threads.start(thing, each.loop)
+    beside = [
+        threads.start("beat", worker.beat.loop, worker.stop),
+        threads.start("upkeep", upkeep.loop, worker.name, worker.stop),
     ]
     if state.ports.redis_url:  # else it looks into PostgreSQL alone
-        threads.append(threading.Thread(target=hints.serve, args=(worker, state.ports), name="rq", daemon=True))
-    for thread in threads:
-        thread.start()
-    logger.info("worker.started", worker=name, kind=worker.kind, threads=worker.threads)
+        beside.append(threads.start("rq", hints.serve, worker, state.ports))
+    logger.info("worker.started", worker=worker.name, kind=worker.kind, threads=worker.threads)
     while not worker.stop.wait(POLL_SECONDS):
-        try:
+        with bearing_with_database(logger, "worker.database_away"):
             worker.poll()
-        except DATABASE_IS_AWAY as error:
-            logger.warning("worker.database_away", error=type(error).__name__)
-    _drain(worker, threads)
+    _drain(worker, beside)
     matcher.close()
     at_end()
     publisher.close()
-    logger.info("worker.stopped", worker=name, by=signals[0] if signals else "", cut_off=worker.beat.count())
+    logger.info("worker.stopped", worker=worker.name, by="".join(heard[:1]), cut_off=worker.beat.count())
     if not worker.is_idle():
         os._exit(0)  # Python would wait for the threads of steps that are still busy, and their runs are given back
     return 0
@@ -253,41 +219,19 @@ def run_upkeep() -> int:
     """Run the engine's timekeeping in this process until SIGTERM or SIGINT; returns the exit code."""
     name = f"{socket.gethostname()}-{os.getpid()}-upkeep"
     stop = threading.Event()
-    _listen_for_signals(stop)
+    signals.listen(stop)
 
-    def beat() -> None:
-        while not stop.is_set():
-            try:
-                with runtime().pool.connection() as connection:
-                    store_upkeep.seen(connection, identity(name, "upkeep", 1))
-            except DATABASE_IS_AWAY as error:
-                logger.warning("upkeep.database_away", error=type(error).__name__)
-            stop.wait(5)
-
-    thread = threading.Thread(target=beat, name="beat", daemon=True)
-    thread.start()
+    threads.start("beat", Beat(lambda: identity(name, "upkeep", 1)).loop, stop)
     upkeep.loop(name, stop)
     return 0
 
 
-def _drain(worker: Worker, threads: list[threading.Thread]) -> None:
+def _drain(worker: Worker, beside: list[threading.Thread]) -> None:
     """Let each run come to its next step and give its lease back."""
     state = runtime()
     state.is_draining = True
     worker.shut()
     worker.is_idle(state.ports.drain_seconds)
     worker.cut_off()
-    for thread in threads:
+    for thread in beside:
         thread.join(0.5)
-
-
-def _listen_for_signals(stop: threading.Event) -> list[str]:
-    received: list[str] = []
-
-    def on_signal(number: int, _frame: object) -> None:
-        received.append(signal.Signals(number).name)
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    return received

@@ -75,23 +75,13 @@ class Hints:
         The oldest of more than a thousand give way (what is too many is known after a round trip, and goes with the
         next one).
         """
-        job = Job.create(
-            PERFORM,
-            args=(run_id,),
-            timeout=-1,
-            failure_ttl=FAILURE_TTL,
-            status=JobStatus.FAILED,
-            origin=self.queue.name,
-            connection=self.connection,
-            serializer=JSONSerializer,
-            **_names(workflow, run_id, key="id"),
-        )
+        how: dict[str, Any] = {"status": JobStatus.FAILED, "timeout": -1, "failure_ttl": FAILURE_TTL}
+        how |= {"origin": self.queue.name, "connection": self.connection, "serializer": JSONSerializer}
+        job = Job.create(PERFORM, args=(run_id,), **how, **_names(workflow, run_id, key="id"))
         try:
             with self.connection.pipeline(transaction=False) as pipeline:
                 if self._too_many:
-                    pipeline.delete(
-                        *(key(job_id) for job_id in self._too_many for key in (Job.key_for, Result.get_key))
-                    )
+                    pipeline.delete(*map(Job.key_for, self._too_many), *map(Result.get_key, self._too_many))
                     pipeline.zrem(self._failed.key, *self._too_many)
                 job.save(pipeline=pipeline)
                 self._failed.add(job, ttl=FAILURE_TTL, pipeline=pipeline)
@@ -125,8 +115,5 @@ def _job(workflow: str, run_id: str) -> EnqueueData:
 
 
 def _names(workflow: str, run_id: str, key: str = "job_id") -> dict[str, Any]:
-    return {
-        key: f"{workflow}-{run_id}-{secrets.token_hex(2)}",
-        "description": f"{workflow} {run_id}",
-        "meta": {"workflow": workflow, "run_id": run_id},
-    }
+    names = {"description": f"{workflow} {run_id}", "meta": {"workflow": workflow, "run_id": run_id}}
+    return {key: f"{workflow}-{run_id}-{secrets.token_hex(2)}", **names}

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -17,13 +17,15 @@ from app.engine.runtime import runtime
 from app.engine.schema import FINAL, blob, event, pause, run, schedule, step, step_attempt, wait, worker
 from app.engine.store import BODY
 from app.engine.store_events import Event
+from app.lib.rows import columns_of, views
 
 MAX_PAGE = 500
+View = TypeVar("View")
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A run. `error` is {class, code, message}; `progress` has the shape of engine.progress."""
+    """A run. `error` is {class, code, message}; `progress` has the shape of app.lib.progress."""
 
     id: UUID
     workflow: str
@@ -129,14 +131,14 @@ class WorkflowView:
     is_paused: bool
 
 
-_EVENT = sa.select(*(event.c[name] for name in Event.__dataclass_fields__))
-_RUN = [run.c[name] for name in RunView.__dataclass_fields__ if name != "input"]
+_RUN = sa.select(*columns_of(RunView, run, "input"), event.c.data.label("input")).outerjoin_from(
+    run, event, event.c.id == run.c.event_id
+)
 
 
 def get_run(run_id: UUID) -> RunView | None:
     """Return the run, or None."""
-    found = _runs(sa.select(*_RUN, event.c.data.label("input")).where(run.c.id == run_id))
-    return found[0] if found else None
+    return next(iter(_views(RunView, _RUN.where(run.c.id == run_id))), None)
 
 
 def list_runs(
@@ -153,10 +155,10 @@ def list_runs(
     """Return runs, newest first; `before` is the id of the last one of the page before."""
     wanted: dict[str, Any] = {"owner_id": owner_id, "workflow": workflow, "status": status, "subject": subject}
     wanted |= {"created_after": created_after, "created_before": created_before}
-    query = matching(sa.select(*_RUN, event.c.data.label("input")), wanted)
+    query = matching(_RUN, wanted)
     if before is not None:
         query = query.where(run.c.id < before)
-    return _runs(query.order_by(run.c.id.desc()).limit(min(limit, MAX_PAGE)))
+    return _views(RunView, query.order_by(run.c.id.desc()).limit(min(limit, MAX_PAGE)))
 
 
 FILTERS = {name: (run.c[name], operator.eq) for name in ("owner_id", "workflow", "status", "subject")} | {
@@ -175,31 +177,34 @@ def matching(query: sa.Select[Any], wanted: Mapping[str, Any]) -> sa.Select[Any]
 
 def get_event(event_id: UUID) -> Event | None:
     """Return the event, or None."""
-    return next(iter(_events(_EVENT.where(event.c.id == event_id))), None)
+    return next(iter(_views(Event, sa.select(*columns_of(Event, event)).where(event.c.id == event_id))), None)
 
 
 def list_events(
     *, owner_id: UUID | None = None, name: str | None = None, before: UUID | None = None, limit: int = 50
 ) -> list[Event]:
     """Return events, newest first, of one owner or of one name if given; pages as `list_runs`."""
-    query = _EVENT if before is None else _EVENT.where(event.c.id < before)
-    for column, value in ((event.c.owner_id, owner_id), (event.c.name, name)):
-        query = query if value is None else query.where(column == value)
-    return _events(query.order_by(event.c.id.desc()).limit(min(limit, MAX_PAGE)))
+    query = sa.select(*columns_of(Event, event))
+    query = query if before is None else query.where(event.c.id < before)
+    query = query if owner_id is None else query.where(event.c.owner_id == owner_id)
+    query = query if name is None else query.where(event.c.name == name)
+    return _views(Event, query.order_by(event.c.id.desc()).limit(min(limit, MAX_PAGE)))
 
 
 def list_waits(run_id: UUID) -> list[WaitView]:
     """Return what a run waits for, has waited for, and would be cancelled by."""
-    columns = [wait.c[name] for name in WaitView.__dataclass_fields__ if name != "event_name"]
     named = sa.func.regexp_replace(wait.c.topic, "^[^:]*:", "").label("event_name")  # without the owner
-    query = sa.select(*columns, named).where(wait.c.run_id == run_id).order_by(wait.c.created_at, wait.c.topic)
-    return [WaitView(**row) for row in runtime().ports.session.execute(query).mappings()]
+    query = (
+        sa.select(*columns_of(WaitView, wait, "event_name"), named)
+        .where(wait.c.run_id == run_id)
+        .order_by(wait.c.created_at, wait.c.topic)
+    )
+    return _views(WaitView, query)
 
 
 def list_schedules() -> list[ScheduleView]:
     """Return the schedules of all workflows that have had one; a tick comes only while a process knows the workflow."""
-    rows = runtime().ports.session.execute(sa.select(schedule).order_by(schedule.c.workflow)).mappings()
-    return [ScheduleView(**row) for row in rows]
+    return _views(ScheduleView, sa.select(schedule).order_by(schedule.c.workflow))
 
 
 def list_steps(run_id: UUID) -> list[StepView]:
@@ -209,32 +214,17 @@ def list_steps(run_id: UUID) -> list[StepView]:
     query = sa.select(step_attempt).where(step_attempt.c.run_id == run_id, step_attempt.c.key != BODY)
     for row in session.execute(query.order_by(step_attempt.c.key, step_attempt.c.number)).mappings():
         tries.setdefault(row["key"], []).append({key: row[key] for key in row if key not in ("run_id", "key")})
-    output = sa.func.coalesce(step.c.output, blob.c.data).label("result")
-    steps = session.execute(
-        sa.select(step, output)
-        .outerjoin(blob, blob.c.id == step.c.blob_id)
-        .where(step.c.run_id == run_id)
-        .order_by(step.c.position)
-    ).mappings()
-    views = [_view(row, tries.pop(row["key"], [])) for row in steps]
-    return views + _unfinished(run_id, tries)
+    output = sa.func.coalesce(step.c.output, blob.c.data).label("output")
+    shown = sa.select(*columns_of(StepView, step, "output", "attempts", "usage"), output)
+    query = shown.outerjoin(blob, blob.c.id == step.c.blob_id).where(step.c.run_id == run_id)
+    steps = [_view(dict(row), tries) for row in session.execute(query.order_by(step.c.position)).mappings()]
+    return steps + _unfinished(run_id, tries)
 
 
-def _view(row: sa.RowMapping, attempts: list[dict[str, Any]]) -> StepView:
-    result = row["result"]
-    answer = result if row["kind"] == "ai" and row["status"] == "completed" else {"output": result, "usage": None}
-    return StepView(
-        row["key"],
-        row["kind"],
-        row["status"],
-        row["input"],
-        answer["output"],
-        row["error"],
-        attempts,
-        row["started_at"],
-        row["finished_at"],
-        answer["usage"],
-    )
+def _view(row: dict[str, Any], tries: dict[str, list[dict[str, Any]]]) -> StepView:
+    if row["kind"] == "ai" and row["status"] == "completed":
+        row |= row["output"]  # and usage
+    return StepView(attempts=tries.pop(row["key"], []), **row)
 
 
 def _unfinished(run_id: UUID, tries: dict[str, list[dict[str, Any]]]) -> list[StepView]:
@@ -256,9 +246,11 @@ def list_workflows() -> list[WorkflowView]:
     return [
         WorkflowView(
             name=name,
-            on=tuple(on.event for on in found.on),
+            on=tuple(on.event for on in found.triggers),
+            isolated=found.process,
+            hook=found.hook,
             is_paused=name in paused,
-            **{field: vars(found)[field] for field in ("cron", "version", "is_hook", "hook", "isolated")},
+            **{field: vars(found)[field] for field in ("cron", "version", "is_hook")},
         )
         for name, found in sorted(registry.by_name.items())
     ]
@@ -268,9 +260,8 @@ def list_workers() -> list[WorkerView]:
     """Return the worker and upkeep processes of the last day; alive means heard of within half a minute."""
     now = sa.select(sa.func.engine_now()).scalar_subquery()
     is_alive = (worker.c.seen_at > now - sa.text("interval '30 seconds'")).label("is_alive")
-    shown = [worker.c[name] for name in WorkerView.__dataclass_fields__ if name != "is_alive"]
-    rows = runtime().ports.session.execute(sa.select(*shown, is_alive).order_by(worker.c.name)).mappings()
-    return [WorkerView(**row) for row in rows]
+    shown = columns_of(WorkerView, worker, "is_alive")
+    return _views(WorkerView, sa.select(*shown, is_alive).order_by(worker.c.name))
 
 
 def last_upkeep() -> datetime | None:
@@ -279,10 +270,5 @@ def last_upkeep() -> datetime | None:
     return found
 
 
-def _events(query: sa.Select[Any]) -> list[Event]:
-    return [Event(**row) for row in runtime().ports.session.execute(query).mappings()]
-
-
-def _runs(query: sa.Select[Any]) -> list[RunView]:
-    rows = runtime().ports.session.execute(query.outerjoin(event, event.c.id == run.c.event_id)).mappings()
-    return [RunView(**row) for row in rows]
+def _views(kind: type[View], query: sa.Select[Any]) -> list[View]:
+    return views(kind, runtime().ports.session, query)

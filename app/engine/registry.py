@@ -2,35 +2,63 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any, TypeVar
 
-from app.engine import expressions
 from app.engine.checks import HOLE, check
-from app.engine.errors import EngineError, ExpressionError, RegistrationError
+from app.engine.errors import EngineError, RegistrationError
 from app.engine.options import CancelOn, Concurrency, Debounce, Isolated, On, RateLimit, Singleton, Throttle, Timeouts
 from app.engine.runtime import logger
+from app.lib import expressions
+from app.lib.keys import compact
 
-DAY = 86_400
 BACKOFF = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 2400.0, 3600.0, 7200.0)  # seconds (specs: semantics)
 RETRIES = 4  # of a step, unless it or its workflow says otherwise; at least those of the engine's own steps
-MAX_KEY = 200
 MAX_AHEAD = 600.0  # seconds, of a priority
 NO_TIMEOUTS = Timeouts()
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Workflow:
-    """A registered workflow and its options."""
+    """A durable workflow: what its function `(ctx, step)` is decorated with, which is returned unchanged.
+
+    Without `on` and `cron` it is only invoked, by other workflows. See `app.engine.options` for what the limits mean.
+
+    Args:
+        name: stable kebab-case name; runs remember it.
+        on: the event or events that start a run; `video/*` matches every name below `video/`, `*` all, never `run/`.
+        cron: when to start a run by itself: five fields, in UTC or in the zone that stands before them, as in
+            `TZ=Europe/Berlin 0 9 * * *`.
+        jitter: seconds by which each of those starts is put off at most; less than lies between two of them.
+        retries: how often a failing step is tried again (0 to 20); a step may say otherwise.
+        backoff: seconds between tries, plus or minus a fifth; the last one repeats.
+        concurrency: at most two limits on runs executing at once.
+        throttle: starts are spaced: what is over the limit starts later.
+        rate_limit: what is over the limit is skipped.
+        debounce: the last of many events starts one run.
+        singleton: one run at a time.
+        priority: seconds (at most 600) by which a run goes before those that are as old, or an expression for it.
+        idempotency: expression, for example `event.data.request_id`; a second run of the same owner with
+            the same value within 24 hours is not started, unless the first one failed.
+        cancel_on: events that cancel the run.
+        timeouts: how long it may take to start, and to end.
+        on_failure: `(ctx, outcome)`, run in one transaction, exactly once, when a run failed, died or was
+            cancelled; it shows as the run `<name>-failed` and is tried again at least four times.
+        subject: what the run is about, for example `video:{event.data.video_id}`.
+        version: recorded by each run.
+        isolated: its runs have a process of their own, which a step's timeout, a cancellation and these limits end for
+            certain. It costs some 20 ms a claim; `ctx` and `step` are the same.
+    """
 
     name: str
-    function: Callable[..., Any]
-    on: tuple[On, ...] = ()
+    _: KW_ONLY
+    on: str | On | Sequence[str | On] = ()
     cron: str | None = None
-    jitter: float = 0.0  # seconds
+    jitter: float = 0.0
     retries: int = RETRIES
     backoff: Sequence[float] = BACKOFF
     concurrency: Sequence[Concurrency] = ()
@@ -42,15 +70,47 @@ class Workflow:
     idempotency: str | None = None
     cancel_on: Sequence[CancelOn] = ()
     timeouts: Timeouts = NO_TIMEOUTS
+    on_failure: Callable[..., Any] | None = None
     subject: str | None = None
     version: int = 1
-    hook: str | None = None  # the name of the workflow that runs when this one ends badly
-    is_hook: bool = False
-    isolated: Isolated | None = None  # its runs have a process of their own
+    isolated: Isolated | bool = False
+    function: Callable[..., Any] = field(default=NotImplemented, repr=False)  # that it decorates
+    is_hook: bool = False  # the function is another workflow's on_failure
+
+    def __call__(self, function: Function) -> Function:
+        """Register `function` as this workflow.
+
+        Raises:
+            RegistrationError: an option is illegal, alone or with another, or the name is taken.
+        """
+        registry.add(replace(self, function=function))
+        if self.hook and self.on_failure:
+            tries = max(self.retries, RETRIES)  # a hook that gives up leaves rows as they must not stay
+            hook = Workflow(self.hook, function=self.on_failure, retries=tries, backoff=self.backoff, is_hook=True)
+            registry.add(hook)
+        return function
+
+    @functools.cached_property
+    def triggers(self) -> tuple[On, ...]:
+        """The events that start it."""
+        events = (self.on,) if isinstance(self.on, str | On) else self.on
+        return tuple(On(event) if isinstance(event, str) else event for event in events)
+
+    @property
+    def hook(self) -> str | None:
+        """The name of the workflow that runs when this one ends badly."""
+        return f"{self.name}-failed" if self.on_failure else None
+
+    @property
+    def process(self) -> Isolated | None:
+        """What each of its runs has a process of its own with, or None: it has none."""
+        return Isolated() if self.isolated is True else self.isolated or None
 
     def is_started_by(self, name: str, context: Mapping[str, Any]) -> bool:
         """Tell whether an event of this name starts a run; a condition that cannot be evaluated does not hold."""
-        return any(on.matches(name) and (on.if_ is None or bool(self.value_of(on.if_, context))) for on in self.on)
+        return any(
+            on.matches(name) and (on.if_ is None or bool(self.value_of(on.if_, context))) for on in self.triggers
+        )
 
     def flow_keys(self, context: Mapping[str, Any]) -> list[str]:
         """Return this run's flow key under each concurrency limit, in the order of the limits."""
@@ -65,7 +125,7 @@ class Workflow:
         """Return the value of one of its expressions; what cannot be evaluated is None, and the log says so."""
         try:
             return expressions.evaluate(text, context)
-        except ExpressionError as error:
+        except expressions.ExpressionError as error:
             event = context["event"]
             logger.warning("expression.failed", workflow=self.name, event_id=event["id"], error=str(error))
             return None
@@ -121,107 +181,24 @@ class Registry:
 
     def names(self, *, isolated: bool | None = None) -> list[str]:
         """Return the names of all workflows, hooks included; or only of those that are isolated, or are not."""
-        return [name for name, found in self.by_name.items() if isolated in (None, found.isolated is not None)]
+        return [name for name, found in self.by_name.items() if isolated in (None, found.process is not None)]
 
     def listeners(self, name: str, context: Mapping[str, Any]) -> list[Workflow]:
         """Return the workflows that an event of this name starts; `context` is what their conditions look into."""
         return [workflow for workflow in self.by_name.values() if workflow.is_started_by(name, context)]
 
-    def knows(self, key: str) -> bool:
-        """Tell whether this process has the workflow of a flow key."""
-        return key.partition("#")[0] in self.by_name
+    def limit_behind(self, key: str) -> Concurrency | None:
+        """Return the limit of a flow key, or None when the code no longer has one."""
+        name, _, rest = key.partition("#")
+        limits = self.by_name[name].concurrency if name in self.by_name else ()
+        number = int(rest.partition(":")[0])
+        return limits[number] if number < len(limits) else None
 
     def limit_of(self, key: str) -> int | None:
-        """Return the limit behind a flow key, or None when the code no longer has one."""
-        name, _, rest = key.partition("#")
-        number = int(rest.partition(":")[0])
-        workflow = self.by_name.get(name)
-        if workflow is None or number >= len(workflow.concurrency):
-            return None
-        return workflow.concurrency[number].limit
+        """Return how many runs that limit allows."""
+        limit = self.limit_behind(key)
+        return None if limit is None else limit.limit
 
 
 registry = Registry()
-
-
-def workflow(
-    name: str,
-    *,
-    on: str | On | Sequence[str | On] = (),
-    cron: str | None = None,
-    jitter: float = 0.0,
-    retries: int = RETRIES,
-    backoff: Sequence[float] = BACKOFF,
-    concurrency: Sequence[Concurrency] = (),
-    throttle: Throttle | None = None,
-    rate_limit: RateLimit | None = None,
-    debounce: Debounce | None = None,
-    singleton: Singleton | None = None,
-    priority: int | str = 0,
-    idempotency: str | None = None,
-    cancel_on: Sequence[CancelOn] = (),
-    timeouts: Timeouts = NO_TIMEOUTS,
-    on_failure: Callable[..., Any] | None = None,
-    subject: str | None = None,
-    version: int = 1,
-    isolated: Isolated | bool = False,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function `(ctx, step)` as a durable workflow; it is returned unchanged.
-
-    Without `on` and `cron` it is only invoked, by other workflows. See `app.engine.options` for what the limits mean.
-
-    Args:
-        name: stable kebab-case name; runs remember it.
-        on: the event or events that start a run; `video/*` matches every name below `video/`, `*` all, never `run/`.
-        cron: when to start a run by itself: five fields, in UTC or in the zone that stands before them, as in
-            `TZ=Europe/Berlin 0 9 * * *`.
-        jitter: seconds by which each of those starts is put off at most; less than lies between two of them.
-        retries: how often a failing step is tried again (0 to 20); a step may say otherwise.
-        backoff: seconds between tries, plus or minus a fifth; the last one repeats.
-        concurrency: at most two limits on runs executing at once.
-        throttle: starts are spaced: what is over the limit starts later.
-        rate_limit: what is over the limit is skipped.
-        debounce: the last of many events starts one run.
-        singleton: one run at a time.
-        priority: seconds (at most 600) by which a run goes before those that are as old, or an expression for it.
-        idempotency: expression, for example `event.data.request_id`; a second run of the same owner with
-            the same value within 24 hours is not started, unless the first one failed.
-        cancel_on: events that cancel the run.
-        timeouts: how long it may take to start, and to end.
-        on_failure: `(ctx, outcome)`, run in one transaction, exactly once, when a run failed, died or was
-            cancelled; it shows as the run `<name>-failed` and is tried again at least four times.
-        subject: what the run is about, for example `video:{event.data.video_id}`.
-        version: recorded by each run.
-        isolated: its runs have a process of their own, which a step's timeout, a cancellation and these limits end for
-            certain. It costs some 20 ms a claim; `ctx` and `step` are the same.
-
-    Raises:
-        RegistrationError: an option is illegal, alone or with another, or the name is taken.
-    """
-    isolated = Isolated() if isolated is True else isolated or None  # type: ignore[assignment]
-    options = {option: value for option, value in locals().items() if option not in ("on", "on_failure")}  # its fields
-    triggers = (on,) if isinstance(on, str | On) else on
-    hook = f"{name}-failed" if on_failure else None
-
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        events = tuple(On(trigger) if isinstance(trigger, str) else trigger for trigger in triggers)
-        registry.add(Workflow(function=function, on=events, hook=hook, **options))
-        if hook and on_failure:
-            tries = max(retries, RETRIES)  # a hook that gives up leaves rows as they must not stay
-            registry.add(Workflow(name=hook, function=on_failure, retries=tries, backoff=backoff, is_hook=True))
-        return function
-
-    return register
-
-
-def compact(value: Any) -> str:
-    """Return `value` as a short text that PostgreSQL can hold: long or unprintable ones become their hash."""
-    text = str(value)
-    if len(text) <= MAX_KEY and text.isprintable():
-        return text
-    return digest(text)
-
-
-def digest(text: str) -> str:
-    """Return the SHA-256 of any text, in hexadecimal."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+workflow = Workflow

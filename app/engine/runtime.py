@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -19,13 +20,6 @@ from app.lib.direct import DirectConnection, DirectPool
 
 logger = structlog.get_logger("app.engine")
 Connection = psycopg.Connection[Any]
-DATABASE_IS_AWAY = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    psycopg.errors.IdleInTransactionSessionTimeout,  # what a process hears that was frozen (see FROZEN_SECONDS)
-    sa.exc.OperationalError,
-    sa.exc.InterfaceError,
-)
 
 
 @dataclass(frozen=True)
@@ -131,10 +125,16 @@ _current: Runtime | None = None
 def install(ports: Ports) -> Runtime:
     """Make `ports` those of this process (the last app that was created wins)."""
     global _current  # noqa: PLW0603
-    if _current is not None:
+    if _current is None:
+        atexit.register(_close)
+    else:
         _current.pool.close()
     _current = Runtime(ports, Pool(ports.engine), announce=ports.publish)
     return _current
+
+
+def _close() -> None:
+    runtime().pool.close()
 
 
 def runtime() -> Runtime:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from app.engine import sending, starting
 from app.engine.errors import EngineError
-from app.engine.registry import Workflow, digest, registry
-from app.engine.runtime import Connection, logger, runtime
+from app.engine.registry import Workflow, registry
+from app.engine.runtime import Connection, logger
 from app.engine.store_starting import NewRun
 from app.engine.store_upkeep import now
-from app.lib.cron import next_tick
+from app.lib.cron import next_tick_put_off
 
 EVENT = "schedule/due"
 KNOWN = "SELECT workflow, cron, next_at <= at AND paused_at IS NULL, at FROM schedule, engine_now() AS at"
@@ -51,11 +51,7 @@ def tick(connection: Connection) -> list[NewRun]:
 
 def next_at(workflow: Workflow, after: datetime) -> datetime:
     """Return when the workflow is next due after `after`; the jitter of a tick is the same in every process."""
-    found = next_tick(str(workflow.cron), after)
-    if found is None:  # registration has refused what never comes; this is a last one, such as 29 February 2096
-        return datetime.max.replace(tzinfo=after.tzinfo)
-    share = int(digest(f"{workflow.name}@{found.isoformat()}")[:8], 16) / 16**8
-    return found + timedelta(seconds=share * workflow.jitter)
+    return next_tick_put_off(str(workflow.cron), workflow.jitter, workflow.name, after)
 
 
 def pause_schedule(name: str) -> bool:
@@ -63,7 +59,7 @@ def pause_schedule(name: str) -> bool:
 
     Ticks that pass meanwhile are not made up for.
     """
-    return _connection().execute(PAUSE, [name]).rowcount > 0
+    return sending.begin()[1].execute(PAUSE, [name]).rowcount > 0
 
 
 def resume_schedule(name: str) -> bool:
@@ -72,7 +68,7 @@ def resume_schedule(name: str) -> bool:
     Raises:
         EngineError: this process knows no such workflow with a cron expression.
     """
-    connection = _connection()
+    _, connection = sending.begin()
     return connection.execute(RESUME, [next_at(_planned(name), now(connection)), name]).rowcount > 0
 
 
@@ -82,9 +78,9 @@ def trigger_schedule(name: str) -> UUID:
     Raises:
         EngineError: this process knows no such workflow with a cron expression.
     """
-    connection = _connection()
+    session, connection = sending.begin()
     runs = _start(connection, _planned(name), now(connection))
-    sending.tell_after_commit(runtime().ports.session(), runs)
+    sending.after(session).started += runs
     return runs[0].id
 
 
@@ -110,7 +106,3 @@ def _planned(name: str) -> Workflow:
     if workflow is None or not workflow.cron:
         raise EngineError(f"No workflow {name!r} has a cron expression here; list_schedules() shows those that have.")
     return workflow
-
-
-def _connection() -> Connection:
-    return sending.driver(runtime().ports.session())

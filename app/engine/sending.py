@@ -1,55 +1,40 @@
 """Sending events: collected during the caller's transaction, written just before its COMMIT.
 
 Everything is written in sorted order (idempotency keys, events, flow keys, runs), because two transactions
-that write the same keys in opposite orders deadlock. A rollback forgets what was collected, a rolled-back
-savepoint what was collected inside it.
+that write the same keys in opposite orders deadlock.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session
 
 from app.engine import codec, current, starting, store_events
+from app.engine.after import After
 from app.engine.errors import EngineError, LimitExceeded
-from app.engine.registry import compact
 from app.engine.runtime import Connection, runtime
 from app.engine.store_events import NewEvent
 from app.engine.store_starting import NewRun
 from app.lib import timeouts
 from app.lib.ids import new_id
+from app.lib.keys import compact
+from app.lib.outbox import Outbox
 
 MAX_EVENTS = 5000
 MAX_NAME = 256
 RESERVED = ("run/", "schedule/", "engine/", "workflow/")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)+")
-_COLLECTED = "engine.collected"
-_WRITTEN = "engine.written"
-_SENT = "engine.sent"
-_CHANGED = "engine.changed"
-
-
-@dataclass
-class _Collected:
-    event: NewEvent
-    savepoint: SessionTransaction | None
+_AFTER = "engine.after"
 
 
 def send(
-    name: str,
-    data: dict[str, Any],
-    *,
-    owner_id: UUID | None,
-    id: str | UUID | None = None,  # noqa: A002
-    at: datetime | None = None,
+    name: str, data: dict[str, Any], *, owner_id: UUID | None, id: str | UUID | None = None, at: datetime | None = None
 ) -> UUID:
     """Send an event in the caller's transaction and return its id.
 
@@ -70,25 +55,20 @@ def send(
         raise EngineError(f"Use step.send_event to send {name!r} from a workflow's body: it must happen once.")
     event = make_event(name, data, owner_id=owner_id, unique_id=None if id is None else compact(str(id)), at=at)
     session = runtime().ports.session()
-    if not session.in_transaction():
-        session.begin()  # so that a rollback is noticed
-    collected: list[_Collected] = session.info.setdefault(_COLLECTED, [])
-    if event.unique_id is not None:
-        known = _known(session, collected, event)
-        if known is not None:
-            return known
-    if len(collected) >= MAX_EVENTS:
+    known = None if event.unique_id is None else _known(session, event)
+    if known is not None:
+        return known
+    if outbox.count(session) >= MAX_EVENTS:
         raise LimitExceeded("events_per_send", f"At most {MAX_EVENTS} events are sent in one transaction.")
-    collected.append(_Collected(event, session.get_nested_transaction()))
+    outbox.add(session, event)
     return event.id
 
 
-def _known(session: Session, collected: list[_Collected], event: NewEvent) -> UUID | None:
+def _known(session: Session, event: NewEvent) -> UUID | None:
     """Return the event that has the id of `event` already, in this transaction or in the last 24 hours."""
-    mine = (event.owner_id, event.unique_id)
-    for item in collected:
-        if (item.event.owner_id, item.event.unique_id) == mine:
-            return item.event.id
+    for sent in outbox.items(session):
+        if (sent.owner_id, sent.unique_id) == (event.owner_id, event.unique_id):
+            return sent.id
     return store_events.holder_of(driver(session), event.owner_id, str(event.unique_id))
 
 
@@ -114,16 +94,13 @@ def has_uncommitted() -> bool:
         is_there = session.registry.has()
     except RuntimeError:  # Flask's, outside of an app context: then there is no session either
         return False
-    return is_there and any(session().info.get(name) for name in (_COLLECTED, _WRITTEN, _CHANGED))
+    return is_there and bool(outbox.count(session()) or session().info.get(_AFTER))
 
 
-def write_collected(session: Session) -> None:
-    """Write what `session` has collected, on its own connection and in its transaction."""
-    collected: list[_Collected] = session.info.pop(_COLLECTED, [])
-    if collected:
-        events = [item.event for item in collected]
-        session.info.setdefault(_WRITTEN, []).extend(write_repeating(driver(session), events))
-        session.info.setdefault(_SENT, []).extend(event.id for event in events)
+def _write(session: Session, events: list[NewEvent]) -> None:
+    told = after(session)
+    told.started += write_repeating(driver(session), events)
+    told.sent += [event.id for event in events]
 
 
 def write_repeating(connection: Connection, events: list[NewEvent]) -> list[NewRun]:
@@ -138,36 +115,17 @@ def write_repeating(connection: Connection, events: list[NewEvent]) -> list[NewR
     return runs
 
 
-def tell_after_commit(
-    session: Session, runs: list[NewRun], changed: Iterable[str] = (), sent: Iterable[UUID] = ()
-) -> None:
-    """Once `session` has committed, tell of new `runs`, of the topics `changed`, and of the events that were `sent`."""
-    session.info.setdefault(_SENT, []).extend(sent)
-    session.info.setdefault(_WRITTEN, []).extend(runs)
-    session.info.setdefault(_CHANGED, set()).update(changed)
-
-
-def tell(runs: list[NewRun], sent: Iterable[UUID] = ()) -> None:
-    """Give workers hints about new runs, browsers their topics, and waits the events that were `sent`.
-
-    Call it after the commit.
-    """
-    state = runtime()
-    if runs:
-        state.hint([(run.workflow, str(run.id)) for run in runs if run.status == "queued"])
-        state.announce({topic for run in runs for topic in topics(run.id, run.subject, run.owner_id)})
-    if sent:
-        state.look_for_waits(sent)
-
-
-def topics(run_id: UUID, subject: str | None, owner_id: UUID | None) -> list[str]:
-    """Return the live topics that a change of this run touches."""
-    found = [f"run:{run_id}"]
-    if subject:
-        found.append(subject)
-    if owner_id:
-        found.append(f"runs:{owner_id}")
+def after(session: Session) -> After:
+    """Return what will be told once `session` has committed."""
+    found: After = session.info.setdefault(_AFTER, After())
     return found
+
+
+def begin() -> tuple[Session, Connection]:
+    """Return the caller's session and its connection, with everything written that was said so far."""
+    session = runtime().ports.session()
+    session.flush()
+    return session, driver(session)
 
 
 def driver(session: Session) -> Connection:
@@ -178,37 +136,18 @@ def driver(session: Session) -> Connection:
 
 def listen() -> None:
     """Hook into every session's transaction (once per process)."""
-    if not sa.event.contains(Session, "before_commit", _before_commit):
-        sa.event.listen(Session, "before_commit", _before_commit)
-        sa.event.listen(Session, "after_commit", _after_commit)
-        sa.event.listen(Session, "after_transaction_end", _after_end)
+    if not sa.event.contains(Session, "before_commit", _refuse_abandoned):
+        sa.event.listen(Session, "before_commit", _refuse_abandoned)
+        outbox.listen()
 
 
-def _before_commit(session: Session) -> None:
+def _refuse_abandoned(_session: Session) -> None:
     timeouts.refuse()
-    if session.info.get(_COLLECTED) and session.get_nested_transaction() is None:
-        session.flush()  # the caller's rows first: a refused row costs no event
-        write_collected(session)
 
 
-def _after_commit(session: Session) -> None:
-    released = session.get_nested_transaction()
-    if released is not None:  # a released savepoint is no commit: its events belong to the level above
-        for item in session.info.get(_COLLECTED, []):
-            if item.savepoint is released:
-                item.savepoint = released.parent if released.parent and released.parent.nested else None
-        return
-    tell(session.info.pop(_WRITTEN, []), session.info.pop(_SENT, []))
-    changed = session.info.pop(_CHANGED, None)
-    if changed:
-        runtime().announce(changed)
-
-
-def _after_end(session: Session, transaction: SessionTransaction) -> None:
-    """Forget what a transaction that was not committed has collected."""
-    if transaction.nested:
-        kept = [item for item in session.info.get(_COLLECTED, []) if item.savepoint is not transaction]
-        session.info[_COLLECTED] = kept
-    elif transaction.parent is None:
-        for name in (_COLLECTED, _WRITTEN, _SENT, _CHANGED):
-            session.info.pop(name, None)
+outbox = Outbox(
+    "engine.collected",
+    write=_write,
+    committed=lambda session: session.info.pop(_AFTER, After()).tell(),
+    ended=lambda session: session.info.pop(_AFTER, None),
+)

@@ -12,7 +12,6 @@ have no options at all.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,13 +19,13 @@ from typing import Any
 from uuid import UUID
 
 # Endings and starts need each other when they happen: an ending starts runs, and a new run may end the one before it.
-from app.engine import endings, expressions, store, store_events, store_starting
+from app.engine import codec, endings, store, store_events, store_starting
 from app.engine.options import Debounce, RateLimit, Singleton, Throttle
 from app.engine.registry import Workflow, registry
 from app.engine.runtime import Connection
 from app.engine.store_events import Event, NewEvent, context_of
 from app.engine.store_starting import NewRun
-from app.lib import durations
+from app.lib import durations, expressions
 from app.lib.ids import new_id
 
 
@@ -85,12 +84,12 @@ def plan(workflow: Workflow, event: NewEvent | Event, **more: Any) -> NewRun:
 
 
 def start_one(
-    connection: Connection, workflow: Workflow, name: str, data: dict[str, Any], *, owner_id: UUID | None
+    connection: Connection, workflow: Workflow, name: str, data: dict[str, Any], *, owner_id: UUID | None, **more: Any
 ) -> list[NewRun]:
-    """Write an event of the engine's own, and the run of this one workflow that it starts."""
-    event = NewEvent(new_id(), name, data, json.dumps(data), owner_id)
+    """Write an event of the engine's own, and the run of this one workflow that it starts; `more` as in `plan`."""
+    event = NewEvent(new_id(), name, data, codec.dump_event(data, name), owner_id)
     connection.execute(store_events.INSERT_EVENT, vars(event))
-    return insert_runs(connection, [plan(workflow, event)])
+    return insert_runs(connection, [plan(workflow, event, **more)])
 
 
 def insert_runs(connection: Connection, runs: list[NewRun]) -> list[NewRun]:
@@ -129,16 +128,16 @@ def _decide(connection: Connection, run: NewRun) -> list[NewRun]:
     workflow, started = registry.by_name[run.workflow], []
     rows = store_starting.going_on(connection, [run.singleton_key], " FOR UPDATE" if run.is_successor else "")
     if rows and not run.is_successor:
-        return [_skip(connection, run, f"Skipped by the singleton: run {rows[0][0]} has not ended yet.")]
+        return [_skip(connection, run, f"Skipped by the singleton: run {rows[0].id} has not ended yet.")]
     if run.rate_key and workflow.rate_limit:
         limit = workflow.rate_limit
         start, is_now = store_starting.arrive(connection, run.rate_key, limit)
         if not is_now:
             free = f"the next run may start at {start.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC."
             return [_skip(connection, run, f"Skipped by the rate limit of {limit.limit} per {limit.period}: {free}")]
-    for row in rows:
+    for earlier in rows:
         reason = f"Cancelled by the singleton: run {run.id} took its place."
-        started += endings.cancel(connection, endings.RunToCancel(*row), reason).started
+        started += endings.cancel(connection, earlier, reason).after.started
     if run.throttle_key and workflow.throttle:
         start, is_now = store_starting.arrive(connection, run.throttle_key, workflow.throttle)
         run = run if is_now else replace(run, status="waiting", due_at=start, reason="throttled")

@@ -16,10 +16,11 @@ from app.engine.errors import EngineError, Interrupt, LimitExceeded, LostLease, 
 from app.engine.execution import Execution
 from app.engine.memory import Call
 from app.engine.registry import RETRIES, registry
-from app.engine.runtime import DATABASE_IS_AWAY, logger, runtime
+from app.engine.runtime import logger, runtime
 from app.engine.store import Memo
 from app.engine.store_events import Event
 from app.engine.waits import Wanted
+from app.lib.away import DATABASE_IS_AWAY
 from app.lib.durations import Duration, seconds
 
 MAX_STEPS = 10_000
@@ -44,7 +45,7 @@ class Step:
 
     def run(
         self,
-        id: str,  # noqa: A002
+        id: str,
         function: Callable[..., Any],
         *args: Any,
         retries: int | None = None,
@@ -72,7 +73,7 @@ class Step:
 
     def transaction(
         self,
-        id: str,  # noqa: A002
+        id: str,
         function: Callable[..., Any],
         *args: Any,
         retries: int | None = None,
@@ -92,14 +93,7 @@ class Step:
 
         return self._advance("transaction", id, Call(with_session, args, kwargs, retries, _optional(id, timeout)))
 
-    def send_event(
-        self,
-        id: str,  # noqa: A002
-        name: str,
-        data: dict[str, Any],
-        *,
-        owner_id: UUID | None = None,
-    ) -> str:
+    def send_event(self, id: str, name: str, data: dict[str, Any], *, owner_id: UUID | None = None) -> str:
         """Send an event exactly once; returns its id. Its owner is the run's unless given.
 
         A database that stumbles is tried again, whatever the workflow says of retries: nothing else can be the matter.
@@ -107,7 +101,7 @@ class Step:
         owner = owner_id or self._execution.run.owner_id
         return str(self._advance("send", id, Call(_send, (name, data), {"owner_id": owner}, RETRIES)))
 
-    def sleep(self, id: str, duration: Duration) -> None:  # noqa: A002
+    def sleep(self, id: str, duration: Duration) -> None:
         """Sleep for "10m", "2h", "3d", a timedelta or seconds; meanwhile the run holds no worker and no slot.
 
         The wake time is remembered once: no restart makes the sleep longer.
@@ -115,7 +109,7 @@ class Step:
         pause = timedelta(seconds=_seconds(id, duration))
         self._sleep(id, lambda: self._execution.now() + pause)
 
-    def sleep_until(self, id: str, when: datetime) -> None:  # noqa: A002
+    def sleep_until(self, id: str, when: datetime) -> None:
         """Sleep until `when` (with a time zone), as it is when the step is met first."""
         if when.tzinfo is None:
             raise EngineError(f"Step {id!r}: sleep_until needs a time with a time zone.")
@@ -123,7 +117,7 @@ class Step:
 
     def wait_for_event(
         self,
-        id: str,  # noqa: A002
+        id: str,
         name: str | Sequence[str],
         *,
         match: str | None = None,
@@ -155,7 +149,7 @@ class Step:
 
     def invoke(
         self,
-        id: str,  # noqa: A002
+        id: str,
         workflow: str | Callable[..., Any],
         data: dict[str, Any] | None = None,
         *,
@@ -179,14 +173,7 @@ class Step:
         shown = {"workflow": name, "data": child.data}
         return self._await("invoke", id, shown, lambda key: children.outcome(self._execution, key, child))
 
-    def map(
-        self,
-        id: str,  # noqa: A002
-        function: Callable[[Step, Any], Any],
-        items: Sequence[Any],
-        *,
-        limit: int = 8,
-    ) -> list[Any]:
+    def map(self, id: str, function: Callable[[Step, Any], Any], items: Sequence[Any], *, limit: int = 8) -> list[Any]:
         """Run `function(s, item)` for every item as branches, at most `limit` at once; returns their results in order.
 
         Each branch has its own `s` and may hold several steps. All branches run to an end, a park or a failure.
@@ -197,20 +184,14 @@ class Step:
         calls = [(str(number), functools.partial(_call_with, function, item)) for number, item in enumerate(items)]
         return self._branch_out(id, calls, limit)
 
-    def parallel(
-        self,
-        id: str,  # noqa: A002
-        branches: Mapping[str, Callable[[Step], Any]],
-        *,
-        limit: int = 8,
-    ) -> dict[str, Any]:
+    def parallel(self, id: str, branches: Mapping[str, Callable[[Step], Any]], *, limit: int = 8) -> dict[str, Any]:
         """Run named branches `function(s)`, at most `limit` at once; returns their results by name. As `map`."""
         results = self._branch_out(id, list(branches.items()), limit)
         return dict(zip(branches, results, strict=True))
 
     def ai(
         self,
-        id: str,  # noqa: A002
+        id: str,
         *,
         messages: list[dict[str, Any]],
         model: str | None = None,
@@ -234,11 +215,11 @@ class Step:
         """Where the body is: behind the verb that it met last, and behind everything in its branches."""
         return (*self._position, self._verbs, math.inf)
 
-    def remembered(self, kind: str, id: str, function: Callable[[], Any]) -> Any:  # noqa: A002
+    def remembered(self, kind: str, id: str, function: Callable[[], Any]) -> Any:
         """Remember a value that must be the same on every replay (the clock, a random number)."""
         return self._advance(kind, id, Call(function, (), {}, 0))
 
-    def _advance(self, kind: str, id: str, call: Call) -> Any:  # noqa: A002
+    def _advance(self, kind: str, id: str, call: Call) -> Any:
         with self._leaving():
             key, position = self._meet(id)
             memo = self._execution.loaded.memos.get(key)
@@ -248,18 +229,18 @@ class Step:
                 raise LimitExceeded("steps_per_run", f"A run has at most {MAX_STEPS} steps; split the work into runs.")
             return memory.make(self._execution, kind, key, position, call)
 
-    def _sleep(self, id: str, until: Callable[[], datetime]) -> None:  # noqa: A002
+    def _sleep(self, id: str, until: Callable[[], datetime]) -> None:
         call = Call(lambda *_edited: until().isoformat(), (), {}, RETRIES)
         wake_at = datetime.fromisoformat(self._advance("sleep", id, call))
         with self._leaving():
             if wake_at > self._execution.now():
                 raise Park(wake_at)
 
-    def _await(self, kind: str, id: str, shown: dict[str, Any], outcome: Callable[[str], Any]) -> Any:  # noqa: A002
+    def _await(self, kind: str, id: str, shown: dict[str, Any], outcome: Callable[[str], Any]) -> Any:
         """Remember what `outcome(key)` returns or raises, once it does so instead of parking."""
         return self._advance(kind, id, Call(lambda _shown: outcome(current.key()), (shown,), {}, RETRIES))
 
-    def _branch_out(self, id: str, calls: Sequence[tuple[str, Callable[[Step], Any]]], limit: int) -> list[Any]:  # noqa: A002
+    def _branch_out(self, id: str, calls: Sequence[tuple[str, Callable[[Step], Any]]], limit: int) -> list[Any]:
         with self._leaving():
             key, position = self._meet(id)
             steps = [Step(self._execution, f"{key}[{name}]/", [*position, n]) for n, (name, _) in enumerate(calls)]
@@ -278,7 +259,7 @@ class Step:
             self.interrupt = LostLease(self._execution.run.id)
             raise self.interrupt from error
 
-    def _meet(self, id: str) -> tuple[str, list[int]]:  # noqa: A002
+    def _meet(self, id: str) -> tuple[str, list[int]]:
         """Return the key and position of the verb that the body has come to, or stop here."""
         if self.interrupt is not None:
             raise self.interrupt  # a `finally:` in the body starts no steps
@@ -295,9 +276,8 @@ class Step:
 
     def _recall(self, memo: Memo, kind: str) -> Any:
         if memo.kind != kind:
-            raise StepKindChanged(
-                f"Step {memo.key!r} was remembered as {memo.kind!r} and is {kind!r} now: give it a new id."
-            )
+            told = f"Step {memo.key!r} was remembered as {memo.kind!r} and is {kind!r} now: give it a new id."
+            raise StepKindChanged(told)
         if memo.position[-1] < self._last_seen:
             logger.warning("step.reordered", run_id=str(self._execution.run.id), step=memo.key)
         self._last_seen = max(self._last_seen, memo.position[-1])
@@ -307,11 +287,11 @@ class Step:
         return memory.value_of(memo)
 
 
-def _optional(id: str, timeout: Duration | None) -> float | None:  # noqa: A002
+def _optional(id: str, timeout: Duration | None) -> float | None:
     return None if timeout is None else _seconds(id, timeout)
 
 
-def _seconds(id: str, duration: Duration) -> float:  # noqa: A002
+def _seconds(id: str, duration: Duration) -> float:
     try:
         return seconds(duration)
     except ValueError as error:
@@ -328,7 +308,7 @@ def _call_with(function: Callable[[Step, Any], Any], item: Any, step: Step) -> A
 
 
 def _enter(step: Step, call: Callable[[Step], Any]) -> Any:
-    with current.within(step):
+    with runtime().ports.app_context(), current.within(step):
         result = call(step)
     if step.interrupt is not None:
         raise step.interrupt  # the branch swallowed it

@@ -20,6 +20,7 @@ from app.engine.runtime import Connection, runtime
 from app.engine.store_events import INSERT_FLOW, LOAD_EVENT, Event
 from app.lib.changes import Change
 from app.lib.direct import DirectConnection
+from app.lib.rows import row_of, rows_of
 
 BODY = ""  # the key under which a run's deferrals outside any step are kept
 
@@ -144,6 +145,36 @@ FORGET_WAITS = "DELETE FROM wait WHERE run_id = %s"
 RELEASE_KEY = "DELETE FROM idem WHERE scope = %s AND key = %s AND holder = %s"
 
 
+@dataclass(frozen=True)
+class RunRow:
+    """What of a run whoever ends, cancels or rescues it needs."""
+
+    id: UUID
+    workflow: str
+    status: str
+    owner_id: UUID | None
+    subject: str | None
+    event_id: UUID
+    event_name: str
+    epoch: int
+    flow_a: str | None
+    flow_b: str | None
+    idempotency_key: str | None
+    reason: str | None  # of a cancellation that was requested, as the error
+    error: dict[str, Any] | None
+    parent_run: UUID | None
+    parent_step: str | None  # of an invoked run
+
+    @property
+    def flows(self) -> list[str]:
+        """Return its flow keys, sorted as they are locked."""
+        return sorted(key for key in (self.flow_a, self.flow_b) if key)
+
+
+RUN_ROW = ", ".join(RunRow.__dataclass_fields__)
+SELECT_RUN = f"SELECT {RUN_ROW} FROM run WHERE"  # noqa: S608  (constant text)
+
+
 @dataclass
 class Claimed:
     """A run as its worker claimed it."""
@@ -242,8 +273,7 @@ class Stored(NamedTuple):
 def claim(connection: Connection, *, worker: str, lease: float, workflows: list[str], limit: int) -> list[Claimed]:
     """Claim up to `limit` queued runs without concurrency limits, oldest first."""
     values = {"worker": worker, "lease": lease, "workflows": workflows, "limit": limit}
-    with connection.cursor(row_factory=class_row(Claimed)) as cursor:
-        return cursor.execute(CLAIM, values).fetchall()
+    return rows_of(Claimed, connection, CLAIM, values)
 
 
 def claim_these(
@@ -253,15 +283,9 @@ def claim_these(
 
     Never one of a workflow that this process does not know: during a deploy a hint may reach an older worker.
     """
-    values = {
-        "worker": worker,
-        "lease": lease,
-        "ids": ids,
-        "admitted": admitted,
-        "workflows": registry.names(isolated=runtime().isolated),
-    }
-    with connection.cursor(row_factory=class_row(Claimed)) as cursor:
-        return cursor.execute(CLAIM_THESE, values).fetchall()
+    workflows = registry.names(isolated=runtime().isolated)
+    values = {"worker": worker, "lease": lease, "ids": ids, "admitted": admitted, "workflows": workflows}
+    return rows_of(Claimed, connection, CLAIM_THESE, values)
 
 
 def load(connection: Connection, run: Claimed) -> Loaded:
@@ -306,8 +330,7 @@ def checkpoint(connection: Connection, memo: NewMemo) -> Stored:
 
 def load_memo(connection: Connection, run_id: UUID, key: str) -> Memo | None:
     """Read one remembered step."""
-    with connection.cursor(row_factory=class_row(Memo)) as cursor:
-        return cursor.execute(f"{LOAD_STEPS} AND key = %s", [run_id, key]).fetchone()
+    return row_of(Memo, connection, f"{LOAD_STEPS} AND key = %s", [run_id, key])
 
 
 def save_blob(connection: Connection, blob_id: UUID, text: str) -> None:

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import class_row
 
 from app.engine import store
 from app.engine.registry import registry
 from app.engine.runtime import Connection
 from app.engine.store import Claimed
+from app.lib.rows import rows_of
 
-LONG_MS = 200  # an admission takes a few
+# A claim holds a key for milliseconds: whoever has it for longer has frozen, and must not stop claims of other keys.
+LONG_MS = 200
 
 CANDIDATES = f"""
 SELECT id, flow_a, flow_b FROM run
@@ -65,12 +66,8 @@ UPDATE run SET held_by = NULL WHERE id IN (
   ORDER BY sort_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING workflow, id
 """
-
-
 PAUSED = "!paused"  # ends the key that holds the runs of a paused workflow
 BATCH = 1000  # of them at once
-
-# A claim holds a key for milliseconds: whoever has it for longer has frozen, and must not stop claims of other keys.
 
 # Of one kind, with a limit or without: an index for each.
 HOLD_PAUSED = """
@@ -97,14 +94,12 @@ class Candidate:
 
 def candidates(connection: Connection, workflows: list[str], limit: int) -> list[Candidate]:
     """Peek at the oldest queued runs with limits, without locking them."""
-    with connection.cursor(row_factory=class_row(Candidate)) as cursor:
-        return cursor.execute(CANDIDATES, {"workflows": workflows, "limit": limit}).fetchall()
+    return rows_of(Candidate, connection, CANDIDATES, {"workflows": workflows, "limit": limit})
 
 
 def candidates_among(connection: Connection, ids: list[UUID]) -> list[Candidate]:
     """Peek at these runs if they are queued and have limits."""
-    with connection.cursor(row_factory=class_row(Candidate)) as cursor:
-        return cursor.execute(CANDIDATES_THESE, {"ids": ids}).fetchall()
+    return rows_of(Candidate, connection, CANDIDATES_THESE, {"ids": ids})
 
 
 def admit(connection: Connection, wanted: list[Candidate], *, worker: str, lease: float) -> list[Claimed]:
@@ -112,6 +107,8 @@ def admit(connection: Connection, wanted: list[Candidate], *, worker: str, lease
 
     So do, until upkeep finds their key free, the runs of a key that a frozen process has locked.
     """
+    if not wanted:
+        return []
     with connection.transaction():
         asked = sorted({key for candidate in wanted for key in candidate.flows})
         keys = _lock(connection, asked)
@@ -177,7 +174,6 @@ def _limit(key: str) -> int:
     """Return how many runs a key allows: none of a workflow of newer code, any number under a limit that is gone."""
     if key.endswith(PAUSED):
         return BATCH
-    if not registry.knows(key):
+    if key.partition("#")[0] not in registry.by_name:
         return 0
-    limit = registry.limit_of(key)
-    return 1 << 30 if limit is None else limit
+    return registry.limit_of(key) or 1 << 30

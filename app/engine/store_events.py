@@ -10,6 +10,7 @@ from uuid import UUID
 
 from app.engine.runtime import Connection
 from app.lib import tracing
+from app.lib.rows import many
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Event:
     def as_memo(self) -> dict[str, Any]:
         """Return it as JSON, in which a step remembers it."""
         times = {name: at and at.isoformat() for name in ("created_at", "occurred_at") if (at := vars(self)[name])}
-        return {"id": str(self.id), "name": self.name, "data": self.data, "owner_id": owner_text(self), **times}
+        return {**as_names(self.id, self.name, self.data, self.owner_id), **times}
 
     @classmethod
     def from_memo(cls, memo: dict[str, Any]) -> Event:
@@ -82,20 +83,18 @@ def insert_events(connection: Connection, events: list[NewEvent]) -> list[NewEve
     keyed = ((event, event.unique_id) for event in events)
     taken = claim_keys(connection, {(event_scope(event.owner_id), key): event.id for event, key in keyed if key})
     fresh = [event for event in events if not event.unique_id or event.id in taken]
-    insert(connection, INSERT_EVENT, [vars(event) for event in sorted(fresh, key=lambda event: event.id)])
+    many(connection, INSERT_EVENT, [vars(event) for event in sorted(fresh, key=lambda event: event.id)])
     return fresh
 
 
 def context_of(event: NewEvent | Event) -> Mapping[str, Any]:
     """Return what expressions such as `event.data.id` look into: plain JSON."""
-    return {
-        "event": {"id": str(event.id), "name": event.name, "data": event.data, "owner_id": owner_text(event)},
-    }
+    return {"event": as_names(event.id, event.name, event.data, event.owner_id)}
 
 
-def owner_text(event: NewEvent | Event) -> str | None:
-    """Return an event's owner as JSON has it."""
-    return None if event.owner_id is None else str(event.owner_id)
+def as_names(event_id: UUID | None, name: str | None, data: Any, owner_id: UUID | None) -> dict[str, Any]:
+    """Return an event as expressions and memos have it."""
+    return {"id": str(event_id), "name": name, "data": data, "owner_id": None if owner_id is None else str(owner_id)}
 
 
 def topic(owner_id: UUID | None, name: str) -> str:
@@ -122,12 +121,3 @@ def claim_keys(connection: Connection, wanted: dict[tuple[str, str], UUID]) -> s
         if row is not None:
             taken.add(row[0])
     return taken
-
-
-def insert(connection: Connection, statement: str, rows: list[dict[str, Any]]) -> None:
-    """Execute `statement` for every row, in few round trips."""
-    if len(rows) == 1:
-        connection.execute(statement, rows[0])
-    elif rows:
-        with connection.cursor() as cursor:
-            cursor.executemany(statement, rows)

@@ -7,10 +7,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from app.engine import store, store_events
+from app.engine import store
 from app.engine.options import RateLimit, Throttle, spacing
 from app.engine.runtime import FROZEN_SECONDS, Connection
+from app.engine.schema import RUNS_ON
+from app.engine.store import SELECT_RUN, RunRow
+from app.engine.store_events import INSERT_FLOW
 from app.lib import tracing
+from app.lib.rows import many, rows_of
 
 
 @dataclass(frozen=True)
@@ -55,19 +59,16 @@ class NewRun:
         return [key for key in (self.singleton_key, self.debounce_key, self.rate_key, self.throttle_key) if key]
 
 
-INSERT_RUN = """
-INSERT INTO run (id, workflow, version, status, reason, owner_id, subject, event_id, event_name, flow_a, flow_b,
-                 idempotency_key, singleton_key, debounce_key, parent_run, parent_step, is_cancelled_with_parent,
-                 forked_from, edited, trace, finish_seconds, deadline_at, due_at, debounce_until, sort_at, created_at,
-                 finished_at)
-SELECT %(id)s, %(workflow)s, %(version)s, %(status)s, %(reason)s, %(owner_id)s, %(subject)s, %(event_id)s,
-       %(event_name)s, %(flow_a)s, %(flow_b)s, %(idempotency_key)s, %(singleton_key)s, %(debounce_key)s,
-       %(parent_run)s, %(parent_step)s, %(is_cancelled_with_parent)s, %(forked_from)s, %(edited)s::json,
-       %(trace)s, %(finish_seconds)s, at + %(start_seconds)s * interval '1 second',
+_WRITTEN = """id workflow version status reason owner_id subject event_id event_name flow_a flow_b idempotency_key
+  singleton_key debounce_key parent_run parent_step is_cancelled_with_parent forked_from trace finish_seconds"""
+_NAMES = _WRITTEN.split()
+INSERT_RUN = f"""
+INSERT INTO run ({", ".join(_NAMES)}, edited, deadline_at, due_at, debounce_until, sort_at, created_at, finished_at)
+SELECT {", ".join(f"%({name})s" for name in _NAMES)}, %(edited)s::json, at + %(start_seconds)s * interval '1 second',
        coalesce(%(due_at)s::timestamptz, at + %(period)s * interval '1 second'), at + %(timeout)s * interval '1 second',
        at - %(seconds_ahead)s * interval '1 second', at, CASE WHEN %(status)s::text = 'skipped' THEN at END
 FROM engine_now() AS at
-"""
+"""  # noqa: S608  (constant text)
 
 # GCRA (generic cell rate algorithm, ITU-T I.371): arrival_at is when the next run would arrive if all were evenly
 # spaced. One that comes before its start leaves a rate limit as it was, and takes the next place of a throttle.
@@ -81,11 +82,7 @@ WHERE key = %(key)s RETURNING start, start <= at
 
 # Ordered by the id's text, in the same order: with sorting off (runtime.PLANNING), the id itself invites the planner to
 # walk along the primary key through all runs.
-GOING_ON = """
-SELECT id, status, epoch, subject, owner_id, flow_a, flow_b FROM run
-WHERE singleton_key = ANY(%s) AND status IN ('queued', 'running', 'waiting', 'paused', 'debounced')
-ORDER BY id::text COLLATE "C"
-"""
+GOING_ON = f'{SELECT_RUN} singleton_key = ANY(%s) AND {RUNS_ON} ORDER BY id::text COLLATE "C"'
 
 DEBOUNCED = """
 SELECT run.id, run.event_id, event.occurred_at FROM run LEFT JOIN event ON event.id = run.event_id
@@ -118,13 +115,13 @@ FROM run LEFT JOIN event ON event.id = run.event_id AND run.status = 'debounced'
 
 def insert(connection: Connection, runs: list[NewRun]) -> None:
     """Write `runs` as they are, and what may cancel them."""
-    store_events.insert(connection, INSERT_RUN, [vars(run) for run in runs])
+    many(connection, INSERT_RUN, [vars(run) for run in runs])
     insert_waits(connection, runs)
 
 
 def insert_waits(connection: Connection, runs: list[NewRun]) -> None:
     """Write for which events `runs` are cancelled."""
-    store_events.insert(connection, INSERT_WAIT, [{"run_id": run.id, **row} for run in runs for row in run.cancel_on])
+    many(connection, INSERT_WAIT, [{"run_id": run.id, **row} for run in runs for row in run.cancel_on])
 
 
 def lock_keys(connection: Connection, runs: list[NewRun]) -> None:
@@ -132,19 +129,19 @@ def lock_keys(connection: Connection, runs: list[NewRun]) -> None:
     deciding = {key for run in runs for key in run.deciding_keys}
     made = {key for run in runs for key in (run.flow_a, run.flow_b) if key}
     if deciding or made:
-        connection.execute(store_events.INSERT_FLOW, [sorted(deciding | made)])
+        connection.execute(INSERT_FLOW, [sorted(deciding | made)])
     if deciding:
         # Those of the runs that a singleton is about to cancel are locked with the others, not after them.
         ending = going_on(connection, [run.singleton_key for run in runs if run.is_successor])
-        deciding |= {key for row in ending for key in row[5:] if key}
+        deciding |= {key for run in ending for key in run.flows}
         # They stop all claims of these keys: if this process freezes now, PostgreSQL ends the transaction.
         connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * FROZEN_SECONDS)}")
         store.lock_flows(connection, sorted(deciding))
 
 
-def going_on(connection: Connection, singleton_keys: list[str | None], how: str = "") -> list[tuple[Any, ...]]:
-    """Return the runs of these keys that have not ended, as for `RunToCancel`, and their flow keys."""
-    return connection.execute(GOING_ON + how, [singleton_keys]).fetchall() if any(singleton_keys) else []
+def going_on(connection: Connection, singleton_keys: list[str | None], how: str = "") -> list[RunRow]:
+    """Return the runs of these keys that have not ended."""
+    return rows_of(RunRow, connection, GOING_ON + how, [singleton_keys]) if any(singleton_keys) else []
 
 
 def arrive(connection: Connection, key: str, limit: Throttle | RateLimit) -> tuple[datetime, bool]:

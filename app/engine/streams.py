@@ -10,9 +10,11 @@ import sqlalchemy as sa
 from app.engine import codec
 from app.engine.current import Attempt
 from app.engine.errors import LimitExceeded
-from app.engine.registry import compact
-from app.engine.runtime import DATABASE_IS_AWAY, runtime
+from app.engine.runtime import runtime
 from app.engine.schema import stream
+from app.lib import json_text
+from app.lib.away import DATABASE_IS_AWAY
+from app.lib.keys import compact
 from app.lib.spool import Spool
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def spool(run: Claimed) -> Spool[Piece]:
                     continue  # an abandoned try goes on writing
                 latest[name] = attempt
                 values = {"run_id": run.id, "epoch": run.epoch, "name": name, "begins": int(before is not attempt)}
-                connection.execute(WRITE, {**values, "text": codec.printable("".join(parts))})
+                connection.execute(WRITE, {**values, "text": json_text.printable("".join(parts))})
         begun.update(latest)
         runtime().announce([f"stream:{run.id}"])
 

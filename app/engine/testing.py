@@ -86,7 +86,7 @@ def run_workflow(function: Callable[..., Any], data: dict[str, Any], *, owner_id
     """Start one run of a registered workflow with `data`, run everything due (retries too), return the run."""
     workflow = next(found for found in registry.by_name.values() if found.function is function)
     _commit()
-    name = workflow.on[0].event.replace("*", "test") if workflow.on else ""
+    name = workflow.triggers[0].event.replace("*", "test") if workflow.triggers else ""
     sent = sending.make_event(name if "/" in name else "test/any", data, owner_id=owner_id)
     with runtime().pool.connection() as connection, connection.transaction():
         connection.execute(store_events.INSERT_EVENT, vars(sent))

@@ -9,63 +9,70 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import psycopg
 
-from app.engine import endings, retention, schedules, sending, store, store_admission, store_upkeep, waits
+from app.engine import endings, retention, schedules, store, store_admission, store_upkeep, waits
+from app.engine.after import After
 from app.engine.endings import Ended, Ending
 from app.engine.registry import registry
-from app.engine.runtime import DATABASE_IS_AWAY, Connection, logger, runtime
-from app.engine.store_upkeep import Expired, Late
+from app.engine.runtime import Connection, logger, runtime
+from app.engine.store import RunRow
+from app.engine.store_upkeep import Late
+from app.lib.away import DATABASE_IS_AWAY, bearing_with_database
+from app.lib.rows import rows_of
 
 BATCH = 500
 HOLDS = 10  # batches of runs of paused workflows that one pass sets aside
 MAX_RECOVERIES = 5
 LONGEST_SLEEP = 1.0  # seconds
+ORPHANS_EVERY = 60.0  # seconds: all live children are looked at
 AGAIN_AFTER = 0.1  # seconds: what is due after a pass was locked by somebody else, or has just become so
+_orphans_at = 0.0  # time.monotonic() of the next look at all of them
 
 
-def run_pass() -> int:
-    """Do everything that is due now; returns how many runs were moved."""
-    state = runtime()
-    moved = 0
-    hints: list[tuple[str, str]] = []
-    with state.pool.connection() as connection:
+def run_pass() -> None:
+    """Do everything that is due now."""
+    after = After()
+    try:
+        _do_all(after)
+    finally:  # of what has been committed before something failed others hear all the same
+        after.tell()
+
+
+def _do_all(after: After) -> None:
+    with runtime().pool.connection() as connection:
         while True:
             woken = store_upkeep.wake_due(connection, BATCH)
-            hints += woken
+            after.queued(woken)
             if len(woken) < BATCH:
                 break
-        for lost in store_upkeep.expired(connection, BATCH):
-            moved += 1
-            hints += _or_say(lost.id, _rescue, connection, lost)
-        for statement in (store_upkeep.OVERDUE, store_upkeep.ORPHANED):
+        for lost in rows_of(RunRow, connection, store_upkeep.EXPIRED, [BATCH]):
+            after.add(_or_say(lost.id, _rescue, connection, lost))
+        for statement in (store_upkeep.OVERDUE, _orphaned()):
             for late in store_upkeep.late(connection, statement, BATCH):
-                hints += _or_say(late.id, _cancel, connection, statement, late)
-        sending.tell(schedules.tick(connection))
+                after.add(_or_say(late.id, _cancel, connection, statement, late))
+        after.started += schedules.tick(connection)
         for _ in range(HOLDS):
             if store_admission.hold_paused(connection) < store_admission.BATCH:
                 break
-        hints += _repair_held(connection)
+        after.queued(_repair_held(connection))
         waits.look_for_forgotten(connection)
         connection.execute(store_upkeep.FORGET, [BATCH])
         connection.execute(store_upkeep.FORGET_WORKERS)
         retention.sweep(connection)
-    if hints:
-        state.hint(hints)
-        state.announce({f"run:{run_id}" for _, run_id in hints})
-    return moved + len(hints)
 
 
 def seconds_to_next() -> float:
     """Return how long upkeep may sleep: at most a second, less when something is due before."""
+    planned = [found.name for found in registry.by_name.values() if found.cron]
     with runtime().pool.connection() as connection:
-        due = store_upkeep.seconds_to_next(connection)
-    if due is None:
-        return LONGEST_SLEEP
+        [[seconds]] = connection.execute(store_upkeep.NEXT_DUE, [planned]).fetchall()
+    due = LONGEST_SLEEP if seconds is None else float(seconds)
     return min(LONGEST_SLEEP, max(due, 0.01)) if due > 0 else AGAIN_AFTER
 
 
@@ -74,12 +81,11 @@ def loop(name: str, stop: threading.Event) -> None:
     while not stop.is_set():
         pause = LONGEST_SLEEP
         try:
-            run_pass()
-            with runtime().pool.connection() as connection:
-                store_upkeep.upkeep_done(connection, name)
-            pause = seconds_to_next()
-        except DATABASE_IS_AWAY as error:
-            logger.warning("upkeep.database_away", error=type(error).__name__)
+            with bearing_with_database(logger, "upkeep.database_away"):
+                run_pass()
+                with runtime().pool.connection() as connection:
+                    store_upkeep.upkeep_done(connection, name)
+                pause = seconds_to_next()
         except Exception:  # noqa: BLE001  the clock must not stop for one bad row
             logger.exception("upkeep.failed")
         stop.wait(pause)
@@ -92,51 +98,55 @@ def identity(name: str, kind: str, threads: int, busy: int = 0) -> dict[str, Any
     return {**found, "workflows": [] if kind == "upkeep" else registry.names()}
 
 
-def _or_say(run_id: UUID, what: Callable[..., list[tuple[str, str]]], *args: Any) -> list[tuple[str, str]]:
+def _orphaned() -> str:
+    """Return whose children to look at: runs that have ended just now, and now and then all (no pass may have come)."""
+    global _orphans_at  # noqa: PLW0603
+    if time.monotonic() < _orphans_at:
+        return store_upkeep.JUST_ORPHANED
+    _orphans_at = time.monotonic() + ORPHANS_EVERY
+    return store_upkeep.ORPHANED
+
+
+def _or_say(run_id: UUID, what: Callable[..., After], *args: Any) -> After:
     try:
         return what(*args)
     except DATABASE_IS_AWAY:
         raise
     except Exception:  # noqa: BLE001  one run that cannot be looked after must not keep those behind it from it
         logger.exception("upkeep.run_failed", run_id=str(run_id), what=what.__name__)
-        return []
+        return After()
 
 
-def _cancel(connection: Connection, statement: str, late: Late) -> list[tuple[str, str]]:
+def _cancel(connection: Connection, statement: str, late: Late) -> After:
     """Cancel a run in a transaction of its own, if it is still to be."""
     with connection.transaction():
-        flows = sorted(key for key in (late.flow_a, late.flow_b) if key)
-        found = store_upkeep.lock_late(connection, statement, late.id) if _lock_free(connection, flows) else None
+        is_free = _lock_free(connection, late.flows)
+        found = store_upkeep.lock_late(connection, statement, late.id) if is_free else None
         if found is None:
-            return []
-        ended = endings.cancel(connection, found, found.reason, found.error)
-    logger.warning("run.cancelled", run_id=str(late.id), reason=late.reason)
-    runtime().announce(sending.topics(late.id, late.subject, late.owner_id))
-    sending.tell(ended.started)
-    return ended.promoted
+            return After()
+        after = endings.cancel(connection, found, found.why, found.failure).after
+    logger.warning("run.cancelled", run_id=str(late.id), reason=late.why)
+    return after
 
 
-def _rescue(connection: Connection, lost: Expired) -> list[tuple[str, str]]:
+def _rescue(connection: Connection, lost: RunRow) -> After:
     """Take a run over whose lease has expired: back to the queue, or dead when it never gets anywhere."""
-    values = {"id": lost.id, "epoch": lost.epoch}
-    flows = sorted(key for key in (lost.flow_a, lost.flow_b) if key)
+    values, after = {"id": lost.id, "epoch": lost.epoch}, After()
     with connection.transaction():
-        if flows and not _lock_free(connection, flows):
-            return []
+        if lost.flows and not _lock_free(connection, lost.flows):
+            return after
         counted = connection.execute(store_upkeep.COUNT_RECOVERY, values).fetchone()
         if counted is None:
-            return []  # somebody else was quicker or has it locked, or the worker is alive after all
+            return after  # somebody else was quicker or has it locked, or the worker is alive after all
         if counted[0] <= MAX_RECOVERIES:
-            row = connection.execute(store_upkeep.RESCUE, values).fetchone()
+            connection.execute(store_upkeep.RESCUE, values)
             logger.warning("run.rescued", run_id=str(lost.id), recoveries=counted[0])
-            found = [(row[0], str(row[1]))] if row else []
-            return found + store_admission.promote(connection, flows)
-    ended = _bury(connection, lost, counted[0])
-    sending.tell(ended.started, ended.sent)
-    return ended.promoted
+            after.queued([(lost.workflow, str(lost.id)), *store_admission.promote(connection, lost.flows)])
+            return after
+    return _bury(connection, lost, counted[0]).after
 
 
-def _bury(connection: Connection, lost: Expired, recoveries: int) -> Ended:
+def _bury(connection: Connection, lost: RunRow, recoveries: int) -> Ended:
     reason = f"Its worker was lost {recoveries} times in a row without a new step."
     error = {"class": "Dead", "code": "dead", "message": reason}
     ended = Ended(is_done=False)
@@ -146,7 +156,6 @@ def _bury(connection: Connection, lost: Expired, recoveries: int) -> Ended:
             raise psycopg.Rollback
     if ended.is_done:
         logger.error("run.dead", run_id=str(lost.id), workflow=lost.workflow, recoveries=recoveries)
-        runtime().announce({f"run:{lost.id}"})
         runtime().show_failed(lost.workflow, str(lost.id))
     return ended
 

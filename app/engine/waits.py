@@ -19,15 +19,18 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import class_row
 
-from app.engine import endings, expressions, sending, store, store_events
-from app.engine.endings import Ended
-from app.engine.errors import ExpressionError, LostLease, Park
+from app.engine import endings, store, store_events
+from app.engine.after import After
+from app.engine.errors import LostLease, Park
 from app.engine.execution import Execution
-from app.engine.runtime import DATABASE_IS_AWAY, Connection, logger, runtime
+from app.engine.runtime import Connection, logger, runtime
 from app.engine.schema import FINAL
 from app.engine.store_events import Event
+from app.lib import expressions
+from app.lib.away import bearing_with_database
+from app.lib.expressions import ExpressionError
+from app.lib.rows import row_of, rows_of
 
 BATCH = 500
 SETTLED_SECONDS = 0.5  # upkeep leaves younger events to their senders
@@ -140,17 +143,8 @@ class Wanted:
         if self.match is not None and value is None:
             raise ExpressionError(f"The event of this run has no {self.match}: there is nothing to match by.")
         topics = sorted(store_events.topic(run.owner_id, name) for name in set(self.names))
-        return {
-            "run_id": run.id,
-            "epoch": run.epoch,
-            "key": key,
-            "topics": topics,
-            "path": path,
-            "value": value,
-            "condition": self.condition,
-            "seconds": self.seconds,
-            "since": self.since,
-        }
+        fence = {"run_id": run.id, "epoch": run.epoch, "key": key}
+        return {**vars(self), **fence, "topics": topics, "path": path, "value": value}
 
 
 @dataclass(frozen=True)
@@ -201,8 +195,8 @@ def outcome(execution: Execution, key: str, wanted: Wanted) -> dict[str, Any] | 
         raise ExpressionError(state.error)
     if state.event_id is None:
         return None
-    with runtime().pool.connection() as connection, connection.cursor(row_factory=class_row(Event)) as cursor:
-        event = cursor.execute(store_events.LOAD_EVENT, [state.event_id]).fetchone()
+    with runtime().pool.connection() as connection:
+        event = row_of(Event, connection, store_events.LOAD_EVENT, [state.event_id])
     return None if event is None else event.as_memo()
 
 
@@ -229,7 +223,7 @@ def _look_at(execution: Execution, key: str, wanted: Wanted) -> State:
 
 def look_back(connection: Connection, run_id: UUID, key: str) -> None:
     """End a wait by the oldest event that matches it and came before it, if there is one."""
-    for pair in _pairs(connection, PAIRS_OF_WAIT, [run_id, key]):
+    for pair in rows_of(_Pair, connection, PAIRS_OF_WAIT, [run_id, key]):
         if _fits(connection, pair):
             if _take(connection, [pair]) is None:
                 return  # its run is locked by a process that froze: upkeep looks again
@@ -246,10 +240,8 @@ def look_for_waits(ids: Iterable[UUID], seconds: float = math.inf) -> None:
     `seconds`, upkeep does.
     """
     try:
-        with runtime().pool.connection() as connection:
+        with bearing_with_database(logger, "waits.database_away"), runtime().pool.connection() as connection:
             _look_for_waits(connection, list(ids), time.monotonic() + seconds)
-    except DATABASE_IS_AWAY as error:
-        logger.warning("waits.database_away", error=type(error).__name__)
     except Exception:  # noqa: BLE001  (after a commit, which nothing may make look like a failure)
         logger.exception("waits.look_failed")
 
@@ -269,7 +261,7 @@ def _look_for_waits(connection: Connection, ids: list[UUID], until: float = math
         data = connection.execute("SELECT data FROM event WHERE id = %s", [event_id]).fetchall()[0][0]
         values = {"id": event_id, "topic": topic, "values": expressions.fingerprints(data)}
         queues: dict[tuple[UUID, str], list[_Pair]] = {}
-        for pair in _pairs(connection, PAIRS_OF_EVENT, values):
+        for pair in rows_of(_Pair, connection, PAIRS_OF_EVENT, values):
             if _fits(connection, pair):
                 queues.setdefault((pair.run_id, "" if pair.kind == "event" else pair.key), []).append(pair)
         if _take_each(connection, list(queues.values()), until):
@@ -303,10 +295,9 @@ def _take(connection: Connection, pairs: Sequence[_Pair]) -> set[UUID] | None:
         locked = _lock_runs(connection, runs)
         mine = [pair for pair in pairs if pair.run_id in locked and pair.kind == "event"]
         ended = _close(connection, event, mine)
-        woken = store.wake(connection, ended)
-    if woken:
-        runtime().hint(woken)
-        runtime().announce({f"run:{run_id}" for _, run_id in woken})
+        after = After()
+        after.queued(store.wake(connection, ended))
+    after.tell()
     is_whole = all([_cancel(connection, pair) for pair in pairs if pair.kind == "cancel"])  # noqa: C419  (each of them)
     return set(ended) if is_whole and len(locked) == len(runs) else None
 
@@ -333,32 +324,33 @@ def _cancel(connection: Connection, pair: _Pair) -> bool:
 
     False when somebody keeps the run, or one of its limits, locked: nobody else's wait is to stand behind that.
     """
-    ended = Ended(is_done=False)
+    after = After(topics={f"run:{pair.run_id}"})
     try:
         with connection.transaction():
             connection.execute(PATIENCE)
             run = endings.lock(connection, [pair.run_id]).get(pair.run_id)
             if _close(connection, pair, [pair]) and run is not None and run.status not in FINAL:
-                ended = endings.cancel(connection, run, f"Cancelled by the event {pair.name}.")
+                after.add(endings.cancel(connection, run, f"Cancelled by the event {pair.name}.").after)
     except psycopg.errors.LockNotAvailable:
         return False
-    sending.tell(ended.started)
-    if ended.promoted:
-        runtime().hint(ended.promoted)
-    runtime().announce({f"run:{pair.run_id}"})
+    after.tell()
     return True
 
 
 def _fits(connection: Connection, pair: _Pair) -> bool:
     """Tell whether the event ends the wait. A condition that cannot be evaluated fails its own run only."""
     path, data = pair.match_path, pair.data
-    if path is not None and data is not None and expressions.fingerprint(_at(path, data)) != pair.match_value:
+    if (
+        path is not None
+        and data is not None
+        and expressions.fingerprint(expressions.at(path, data)) != pair.match_value
+    ):
         return False
     if pair.condition is None:
         return True
     names = {
-        "event": _as_names(pair.cause_id, pair.cause_name, pair.cause_data, pair.owner_id),
-        "arriving": _as_names(pair.event_id, pair.name, pair.data, pair.owner_id),
+        "event": store_events.as_names(pair.cause_id, pair.cause_name, pair.cause_data, pair.owner_id),
+        "arriving": store_events.as_names(pair.event_id, pair.name, pair.data, pair.owner_id),
     }
     try:
         return bool(expressions.evaluate(pair.condition, names))
@@ -372,14 +364,6 @@ def _fits(connection: Connection, pair: _Pair) -> bool:
         return False
 
 
-def _as_names(event_id: UUID | None, name: str | None, data: Any, owner_id: UUID | None) -> dict[str, Any]:
-    return {"id": str(event_id), "name": name, "data": data, "owner_id": str(owner_id) if owner_id else None}
-
-
-def _at(path: Sequence[str], data: Any) -> Any:
-    return expressions.look_up(".".join(path), data)
-
-
 def _load_states(run_id: UUID) -> dict[str, State]:
     with runtime().pool.connection() as connection:
         return _states(connection, run_id)
@@ -390,10 +374,4 @@ def _state(connection: Connection, run_id: UUID, key: str) -> State | None:
 
 
 def _states(connection: Connection, run_id: UUID, key: str | None = None) -> dict[str, State]:
-    with connection.cursor(row_factory=class_row(State)) as cursor:
-        return {state.key: state for state in cursor.execute(STATES, [run_id, key]).fetchall()}
-
-
-def _pairs(connection: Connection, statement: str, values: Sequence[Any] | dict[str, Any]) -> list[_Pair]:
-    with connection.cursor(row_factory=class_row(_Pair)) as cursor:
-        return cursor.execute(statement, values).fetchall()
+    return {state.key: state for state in rows_of(State, connection, STATES, [run_id, key])}

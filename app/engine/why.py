@@ -59,11 +59,7 @@ def _why_until(row: Any) -> tuple[str, str]:
     tries = sa.select(step_attempt.c.key).where(step_attempt.c.run_id == row.id)
     key = session.scalar(tries.where(step_attempt.c.retry_at >= row.due_at).limit(1))
     reasons = (
-        (
-            row.status == "debounced",
-            "debounce",
-            "It waits for further events of its kind and starts with the last one.",
-        ),
+        (row.status == "debounced", "debounce", "It waits for further events of its kind, to start with the last one."),
         (not row.started_at, "throttle", f"The starts of {row.workflow} are spaced out, and its turn has not come."),
         (names, "waiting", f"It waits for the event {' or '.join(names)}."),
         (child, "waiting", f"It waits for the run {child}, which it has started."),
@@ -99,12 +95,9 @@ def _why_full(row: Any) -> Why | None:
 
 
 def _limit_in_words(key: str) -> str:
-    name, _, rest = key.partition("#")
-    number, _, value = rest.partition(":")
-    limits = registry.by_name[name].concurrency if name in registry.by_name else ()
-    if int(number) >= len(limits):
+    name, value, limit = key.partition("#")[0], key.partition(":")[2], registry.limit_behind(key)
+    if limit is None:
         return f"one of {name} that this code does not know"
-    limit = limits[int(number)]
     return f"{limit.limit} of {name} at once" + (f" for the {limit.key} {value}" if limit.key else "")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
+
+from app.lib.keys import digest
 
 FIELDS = 5
 
@@ -35,3 +37,16 @@ def next_tick(expression: str, after: datetime) -> datetime | None:
         return next((tick for tick in ticks if tick > after), None)
     except CronSimError as error:
         raise ValueError(f"{fields!r} is no cron expression: {error}.") from error
+
+
+def next_tick_put_off(expression: str, jitter: float, name: str, after: datetime) -> datetime:
+    """Return the next tick, put off by up to `jitter` seconds: by the same in all processes, by another for each name.
+
+    Raises:
+        ValueError: as `next_tick`.
+    """
+    found = next_tick(expression, after)
+    if found is None:  # it was a last one, such as 29 February 2096
+        return datetime.max.replace(tzinfo=after.tzinfo)
+    share = int(digest(f"{name}@{found.isoformat()}")[:8], 16) / 16**8
+    return found + timedelta(seconds=share * jitter)

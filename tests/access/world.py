@@ -96,9 +96,9 @@ class World:
             connection.execute(sa.text("DROP SCHEMA IF EXISTS kept CASCADE"))
             connection.execute(sa.text("CREATE SCHEMA kept"))
             for name, columns in connection.execute(_TABLES).all():
-                connection.execute(sa.text(f"CREATE TABLE kept.{name} AS SELECT {columns} FROM public.{name}"))  # noqa: S608
+                connection.execute(sa.text(f"CREATE TABLE kept.{name} AS SELECT {columns} FROM public.{name}"))
                 into = f"INSERT INTO public.{name} ({columns}) OVERRIDING SYSTEM VALUE"
-                undo += [f"DELETE FROM public.{name}", f"{into} SELECT {columns} FROM kept.{name}"]  # noqa: S608
+                undo += [f"DELETE FROM public.{name}", f"{into} SELECT {columns} FROM kept.{name}"]
             function = "CREATE FUNCTION kept.restore() RETURNS void LANGUAGE plpgsql AS $$ BEGIN {}; END $$"
             connection.exec_driver_sql(function.format("; ".join(undo)))
 

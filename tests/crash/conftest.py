@@ -53,7 +53,7 @@ def statuses(app):
 
     def read(workflow: str | None = None) -> dict[str, int]:
         where = "" if workflow is None else " WHERE workflow = :workflow"
-        query = sa.text(f"SELECT status, count(*) FROM run{where} GROUP BY status")  # noqa: S608  (constant text)
+        query = sa.text(f"SELECT status, count(*) FROM run{where} GROUP BY status")
         with db.engine.connect() as connection:
             values = {} if workflow is None else {"workflow": workflow}
             return dict(connection.execute(query, values).all())

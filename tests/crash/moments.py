@@ -108,12 +108,14 @@ STEP_PLACES: dict[str, Callable[[Strike, str], None]] = {
     "committed": lambda strike, key: _before(memory, "_keep", strike, lambda _draft, memo, *_: memo.key == key),
 }
 PLACES: dict[str, Callable[[Strike], None]] = {
-    "start": lambda strike: _before(process, "_listen_for_signals", strike),
+    "start": lambda strike: _before(process.signals, "listen", strike),
     "claim-committed": _claim_committed,
     "admission-written": _admission_claimed,
     "admission-committed": lambda strike: _after(store_admission, "admit", strike),
     "failed-try-written": lambda strike: _after(store, "record_attempt", strike),
-    "park-written": lambda strike: _after(store, "park", strike),
+    "park-written": lambda strike: _after(
+        store, "leave", strike, lambda is_done, _connection, _run, status: is_done and status == "waiting"
+    ),
     # The first thing after the commit of a park, an ending or a giving back.
     "leaving-committed": lambda strike: _before(advance, "_announce", strike),
     "finish-written": lambda strike: _after(endings, "finish", strike, lambda ended, *_: ended.is_done),

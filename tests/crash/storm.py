@@ -24,7 +24,7 @@ import structlog
 
 from app.db import db
 from app.engine import cancel, create_schema, send
-from app.engine.runtime import DATABASE_IS_AWAY
+from app.lib.away import DATABASE_IS_AWAY
 from tests.crash import storm_checks, storm_jobs
 from tests.crash.bare import make_app
 from tests.crash.storm_places import LEASE, Places, StormWorker

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from psycopg.pq import TransactionStatus
 
 from app.engine import advance, upkeep
-from app.engine.runtime import DATABASE_IS_AWAY, Pool, runtime
+from app.engine.runtime import Pool, runtime
 from app.engine.store import Claimed
 from app.engine.testing import SimulatedCrash
+from app.lib.away import DATABASE_IS_AWAY
 from app.lib.direct import DirectConnection
 
 KINDS = ("crash", "lost", "freeze")

@@ -163,7 +163,9 @@ class Play:
 
     def history(self):
         """Return what is known of the program's runs, for whoever looks into a failure."""
-        runs = "SELECT id, status, epoch, attempt, recoveries, wake_seq, due_at, parent_step, output FROM run ORDER BY id"
+        runs = (
+            "SELECT id, status, epoch, attempt, recoveries, wake_seq, due_at, parent_step, output FROM run ORDER BY id"
+        )
         steps = "SELECT run_id, key, kind, status, left(output::text, 100), error, finished_at FROM step ORDER BY 7"
         queries = (runs, steps, "SELECT run_id, key, number, error->>'message', retry_at FROM step_attempt")
         lines = [str(row) for query in queries for row in execute(query)]

@@ -17,9 +17,11 @@ from app.engine import (
     list_runs,
     pause,
     send,
+    store_upkeep,
     upkeep,
     workflow,
 )
+from app.engine.runtime import runtime
 from app.engine.testing import assert_sent, clock, drain, sent_events
 
 
@@ -48,7 +50,7 @@ def start(execute, **columns):
     run_id = list_runs(workflow="patient")[0].id
     if columns:
         wanted = ", ".join(f"{name} = {value}" for name, value in columns.items())
-        execute(f"UPDATE run SET {wanted} WHERE id = :id", id=run_id)  # noqa: S608  (constant text)
+        execute(f"UPDATE run SET {wanted} WHERE id = :id", id=run_id)
     return run_id
 
 
@@ -199,9 +201,7 @@ def test_runs_are_cancelled_with_their_parent_one_transaction_each(family, execu
     family(fails=True)
     drain()
     assert {run.status for run in list_runs(workflow="child")} == {"cancelled"}
-    assert {run.reason for run in list_runs(workflow="child")} == {
-        "the run that it belongs to has ended or waits no longer"
-    }
+    assert {run.reason for run in list_runs(workflow="child")} == {"the run that it belongs to did not complete"}
     assert len(sent_events("run/cancelled")) == 3
 
 
@@ -214,6 +214,32 @@ def test_runs_go_on_while_their_parent_does_and_when_it_has_completed(family, ex
     execute("UPDATE run SET status = 'completed', finished_at = now() WHERE id = :above", above=above)
     drain()
     assert {run.status for run in list_runs(workflow="child")} == {"waiting"}
+
+
+def test_live_children_cost_a_pass_of_upkeep_nothing_while_their_parents_go_on(family, execute):
+    above = family()
+    drain()
+    execute(
+        """INSERT INTO run (id, workflow, version, status, event_id, event_name, parent_run, is_cancelled_with_parent,
+                            due_at, sort_at, created_at)
+           SELECT gen_random_uuid(), 'child', 1, 'waiting', event_id, event_name, :above, true,
+                  now() + interval '9 days', now(), now() FROM run, generate_series(1, 5000) WHERE id = :above""",
+        above=above,
+    )
+    with runtime().pool.connection() as connection:
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {store_upkeep.JUST_ORPHANED} LIMIT 500"
+        [[[found]]] = connection.execute(explain).fetchall()
+    assert found["Plan"]["Shared Hit Blocks"] + found["Plan"]["Shared Read Blocks"] < 30
+
+
+def test_children_are_also_cancelled_when_no_pass_came_while_their_parent_had_just_ended(family, execute, monkeypatch):
+    above = family()
+    drain()
+    ended = "UPDATE run SET status = 'failed', due_at = NULL, finished_at = now() - interval '1 day' WHERE id = :above"
+    execute(ended, above=above)
+    monkeypatch.setattr(upkeep, "_orphans_at", 0.0)  # a minute is over
+    drain()
+    assert {run.status for run in list_runs(workflow="child")} == {"cancelled"}
 
 
 def test_an_invoked_run_is_cancelled_with_the_run_that_asked_for_that():

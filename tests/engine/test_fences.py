@@ -9,14 +9,15 @@ import pytest
 
 from app.db import db
 from app.engine import Concurrency, advance, get_run, list_runs, list_steps, send, store, store_upkeep, upkeep, workflow
+from app.engine.after import After
 from app.engine.errors import LostLease
 from app.engine.execution import load
 from app.engine.registry import registry
 from app.engine.runtime import runtime
 from app.engine.store import NewMemo
-from app.engine.store_upkeep import Expired
 from app.engine.testing import clock, drain, sent_events
 from app.lib import outside
+from app.lib.rows import rows_of
 from tests.engine.locks import waits_for_a_lock
 
 
@@ -150,7 +151,7 @@ def test_a_claim_that_reads_memos_in_its_own_statement_would_miss_one(claimed, c
     wrong, worker = connect(), connect()
     waiting = store.CLAIM_THESE.replace("SKIP LOCKED", "")
     in_one = (
-        f"WITH taken AS ({waiting}) SELECT taken.epoch, array(SELECT key FROM step WHERE run_id = taken.id) FROM taken"  # noqa: S608
+        f"WITH taken AS ({waiting}) SELECT taken.epoch, array(SELECT key FROM step WHERE run_id = taken.id) FROM taken"
     )
     with worker.transaction():
         [mine] = store.claim_these(worker, [claimed.id], worker="between", lease=30)
@@ -374,8 +375,9 @@ def test_a_run_that_its_worker_ends_while_it_is_given_up_is_not_dead():
     drain()
     [run] = list_runs()
     with runtime().pool.connection() as connection:
-        ended = upkeep._bury(connection, Expired(run.id, "alive", 1, None, None), 6)
-    assert (ended.is_done, ended.started) == (False, [])
+        row = rows_of(store.RunRow, connection, f"{store.SELECT_RUN} id = %s", [run.id])[0]
+        ended = upkeep._bury(connection, row, 6)
+    assert (ended.is_done, ended.after) == (False, After())
     drain()
     assert [found.status for found in list_runs()] == ["completed"]
     assert (hooked, sent_events("run/dead")) == ([], [])

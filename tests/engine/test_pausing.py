@@ -82,7 +82,7 @@ def do(what, run_id):
 
 def set_run(execute, run_id, **columns):
     wanted = ", ".join(f"{name} = {value}" for name, value in columns.items())
-    execute(f"UPDATE run SET {wanted} WHERE id = :id", id=run_id)  # noqa: S608  (constant text)
+    execute(f"UPDATE run SET {wanted} WHERE id = :id", id=run_id)
 
 
 def test_a_queued_run_is_paused_at_once_and_goes_on_when_it_is_resumed(plain, calls):

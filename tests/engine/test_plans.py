@@ -1,5 +1,4 @@
 """With 20,000 runs that sleep, wait and have ended, each statement takes the index that is meant for it."""
-# ruff: noqa: S608  (constant text)
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from app.engine import children, endings, retention, store, store_admission, store_starting, store_upkeep, waits
+from app.engine import children, retention, store, store_admission, store_starting, store_upkeep, waits
 from app.engine.runtime import runtime
 from app.engine.store_upkeep import now
 from app.lib.ids import new_id
@@ -57,7 +56,7 @@ STATEMENTS = {
     "a singleton": (store_starting.GOING_ON, [["a#singleton:"]]),
     "a debounce": (store_starting.DEBOUNCED, ["a#debounce:"]),
     "children": (children.FIND, [RUN, None]),
-    "a lock": (endings.LOCK, [[RUN]]),
+    "a lock": (f"{store.SELECT_RUN} id = ANY(%s) ORDER BY id FOR UPDATE", [[RUN]]),
     "old runs": (retention.DELETE_RUNS, [None, 200]),
     "old flow keys": (retention.DELETE_FLOWS, [200]),
 }

@@ -23,9 +23,9 @@ from app.engine import (
     workflow,
 )
 from app.engine import registry as registries
-from app.engine.expressions import fingerprint, matching
 from app.engine.registry import registry
 from app.engine.testing import clock, drain
+from app.lib.expressions import fingerprint, matching
 from app.lib.ids import new_id
 
 

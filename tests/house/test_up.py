@@ -138,7 +138,7 @@ def test_the_parts_run_alone_beside_it_and_stop_when_asked(running):
 
 
 def _known(database: str, kind: str, pid: int) -> bool:
-    return bool(_sql(database, f"SELECT 1 FROM worker WHERE kind = '{kind}' AND pid = {pid}"))  # noqa: S608
+    return bool(_sql(database, f"SELECT 1 FROM worker WHERE kind = '{kind}' AND pid = {pid}"))
 
 
 def _until(is_so, seconds: float = 60) -> None:

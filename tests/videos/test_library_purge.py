@@ -70,7 +70,7 @@ def test_transcripts_chunks_and_vectors_of_every_version_go_and_those_of_others_
     execute("UPDATE video SET deleted_at = deleted_at - interval '32 seconds'")
     testing.drain(advance=True)
     for table, rows in (("video", 1), ("transcript", 1), ("segment", 1), ("chunk", 1)):
-        assert execute(f"SELECT count(*) FROM {table}").scalar() == rows, table  # noqa: S608
+        assert execute(f"SELECT count(*) FROM {table}").scalar() == rows, table
     assert not alice.get("/api/search?q=version").json["results"]
     assert alice.get("/api/search?q=another").json["results"]
 

@@ -25,11 +25,11 @@ SOON = f"""
 UPDATE run SET subject = 'soon', due_at = now() + interval '3 seconds' + n * interval '{1000 // A_SECOND} milliseconds'
 FROM (SELECT id, row_number() OVER () AS n FROM run WHERE status = 'waiting' LIMIT {A_SECOND * SECONDS}) AS chosen
 WHERE run.id = chosen.id
-"""  # noqa: S608  (constant text)
+"""
 NOW = f"""
 UPDATE run SET subject = 'burst', due_at = now()
 WHERE id IN (SELECT id FROM run WHERE status = 'waiting' LIMIT {BURST})
-"""  # noqa: S608  (constant text)
+"""
 LATE = """
 SELECT (step.output #>> '{}')::float8 - extract(epoch FROM run.sort_at)::float8
 FROM run JOIN step ON step.run_id = run.id AND step.key = 'stamp' WHERE run.subject = 'soon'

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.engine import ExpressionError
-from app.engine.expressions import MAX_LENGTH, check, evaluate
+from app.lib.expressions import MAX_LENGTH, check, evaluate
 
 DATA = {"minutes": 12, "kind": "talk", "tags": ["a", "b"], "deep": {"from": 1}, "text": "x" * 50_000, "ok": True}
 NAMES = {"event": {"id": "e1", "name": "test/a", "owner_id": None, "data": DATA}}

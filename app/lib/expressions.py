@@ -12,12 +12,10 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from simpleeval import DEFAULT_OPERATORS, InvalidExpression, SimpleEval
-
-from app.engine.errors import ExpressionError
 
 MAX_LENGTH = 1000  # characters
 MAX_BITS = 1024  # of a whole number that comes out: its text is used as a key
@@ -31,6 +29,12 @@ _ANY: _Kinds = (ast.Not, ast.USub, ast.Eq, ast.NotEq, ast.Is, ast.IsNot, ast.In,
 _OPERATIONS: _Kinds = (*_NUMBERS, *_ALIKE, *_ANY)
 _KNOWN = (*_NODES, *_OPERATIONS, ast.boolop, ast.expr_context)
 _PLAIN = (str, int, float, bool, type(None))
+
+
+class ExpressionError(ValueError):
+    """An expression is malformed, or cannot be evaluated over what there is: trying again cannot help."""
+
+    code = "expression"
 
 
 def check(text: str, names: Iterable[str] = ("event",)) -> None:
@@ -100,7 +104,12 @@ def fingerprints(data: dict[str, Any]) -> list[str]:
 
 def look_up(path: str, context: Mapping[str, Any]) -> Any:
     """Return the value at a dotted path such as `event.data.id`, or None when there is none."""
-    return functools.reduce(_item, path.split("."), context)
+    return at(path.split("."), context)
+
+
+def at(path: Sequence[str], context: Any) -> Any:
+    """Return the value at a path of several names, or None when there is none."""
+    return functools.reduce(_item, path, context)
 
 
 def _item(container: Any, key: Any) -> Any:

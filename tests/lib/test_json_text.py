@@ -1,0 +1,32 @@
+"""JSON exactly, and as well as it can be shown."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from uuid import UUID
+
+import pytest
+
+from app.lib import json_text
+
+ID = UUID(int=1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), {1, 2}, object(), [float("inf")]])
+def test_what_is_not_json_is_refused(value):
+    with pytest.raises(json_text.NOT_JSON):
+        json_text.dumps(value)
+
+
+def test_what_is_not_json_is_described_to_people():
+    assert json.loads(json_text.shown([ID, date(2026, 1, 2), {1}], 1000)) == [str(ID), "2026-01-02", "<set>"]
+    assert json.loads(json_text.shown(["x" * 100], 50)) == ["(104 bytes, not kept)"]
+
+
+def test_a_value_is_seen_again_as_its_text_has_it():
+    assert json_text.same_again((1, 2), json_text.dumps((1, 2))) == [1, 2]
+
+
+def test_an_error_is_kept_as_the_database_can_hold_it():
+    assert json_text.error_of(ValueError("a\x00b\ud800")) == {"class": "ValueError", "code": "error", "message": "a�b?"}
