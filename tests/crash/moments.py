@@ -133,7 +133,7 @@ PLACES: dict[str, Callable[[Strike], None]] = {
     "admission-written": _admission_claimed,
     "admission-committed": lambda strike: _after(store_admission, "admit", strike),
     "failed-try-written": lambda strike: _after(store, "record_attempt", strike),
-    "park-written": lambda strike: _after(store, "park", strike),
+    "park-written": lambda strike: _after(store, "leave", strike),
     # The first thing after the commit of a park, an ending or a giving back.
     "leaving-committed": lambda strike: _before(advance, "_announce", strike),
     "finish-written": lambda strike: _after(endings, "finish", strike, lambda ended, *_: ended.is_done),

@@ -42,9 +42,9 @@ def main() -> int:
         names[str(execution.run.id)] = execution.workflow.name
         return make(execution, *arguments)
 
-    def patched_try(draft, work):
+    def patched_try(draft, *call):
         die_once("started", draft.execution.workflow.name, draft.key)
-        return try_(draft, work)
+        return try_(draft, *call)
 
     def patched_commit(memo):
         die_once("worked", names[str(memo.run_id)], memo.key)
