@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 
 
@@ -44,6 +45,12 @@ class DirectConnection(psycopg.Connection[Any]):
             self._check(self.pgconn.prepare(name, statement.encode()))
             names[statement] = name
         return name
+
+    def _deallocate(self, name: bytes | None) -> PQGen[None]:
+        """Forget our statements when psycopg makes the server forget all: before what it executes after a rollback."""
+        if name is None:
+            self.__dict__.pop("_direct_names", None)
+        return super()._deallocate(name)
 
     def _check(self, result: psycopg.pq.abc.PGresult) -> None:
         if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
