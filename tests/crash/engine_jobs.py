@@ -104,6 +104,37 @@ workflow(
 )(worst)
 
 
+@workflow("asks", on="crash/ask", backoff=FAST, on_failure=mark_failed)
+def asks(ctx, step):
+    """Wait for what another run answers, which comes before or after the wait (`late`)."""
+    run, late = str(ctx.run_id), ctx.event.data["late"]
+    step.send_event("ask", "crash/asked", {"id": str(ctx.event.id), "late": late})
+    if not late:
+        step.sleep("let-it-come", 0.5)
+    answer = step.wait_for_event("answer", "crash/answered", if_="arriving.data.id == event.id", timeout="1h")
+    step.run("done", leave_mark, run, answer.data["id"])
+
+
+@workflow("answers", on="crash/asked", backoff=FAST)
+def answers(ctx, step):
+    if ctx.event.data["late"]:
+        step.sleep("think", 0.5)
+    step.send_event("answer", "crash/answered", {"id": ctx.event.data["id"]})
+
+
+@workflow("invokes", on="crash/invoke", backoff=FAST)
+def invokes(ctx, step):
+    marks = step.invoke("child", "invoked", {"parent": str(ctx.run_id)}, timeout="1h")
+    step.run("done", leave_mark, str(ctx.run_id), "done")
+    return marks
+
+
+@workflow("invoked", on=(), backoff=FAST)
+def invoked(ctx, step):
+    step.run("work", leave_mark, ctx.event.data["parent"], "child")
+    return "worked"
+
+
 @workflow("crash-limited", on="crash/limited", backoff=FAST, concurrency=[Concurrency(2, key="event.data.key")])
 def limited(ctx, step):
     step.run("work", hold, str(ctx.run_id), ctx.event.data["seconds"])

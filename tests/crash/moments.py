@@ -15,7 +15,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from app.engine import advance, endings, memory, process, store, store_admission, upkeep
+from app.engine import (
+    actions,
+    advance,
+    children,
+    endings,
+    memory,
+    process,
+    starting,
+    store,
+    store_admission,
+    upkeep,
+    waits,
+)
 
 Strike = Callable[[], None]
 
@@ -82,6 +94,14 @@ def _in_upkeep(*_: object) -> bool:
     return threading.current_thread().name == "upkeep"
 
 
+def _in_matcher(_connection: object, ids: list[object]) -> bool:
+    return threading.current_thread().name == "matcher" and bool(ids)
+
+
+def _is_invoked(_written: object, _connection: object, runs: list[Any]) -> bool:
+    return any(run.parent_step for run in runs)
+
+
 def _admission_claimed(strike: Strike) -> None:
     original = store.claim_these
 
@@ -120,6 +140,15 @@ PLACES: dict[str, Callable[[Strike], None]] = {
     "leaving-committed": lambda strike: _before(advance, "_announce", strike),
     "finish-written": lambda strike: _after(endings, "finish", strike, lambda ended, *_: ended.is_done),
     "finish-committed": lambda strike: _after(advance, "finish_repeating", strike, lambda ended, *_: ended.is_done),
+    # A wait: its row is committed and nobody has looked back; its event is taken, in a transaction that is not committed.
+    "wait-registered": lambda strike: _before(waits, "look_back", strike),
+    "wait-taken": lambda strike: _after(waits, "_close", strike),
+    # Of an event that a worker sent: it is committed, and whom it ends is not looked for yet.
+    "event-committed": lambda strike: _before(waits, "_look_for_waits", strike, _in_matcher),
+    "child-inserted": lambda strike: _after(starting, "insert_runs", strike, _is_invoked),
+    "child-committed": lambda strike: _after(children, "_start", strike, lambda *_: True),
+    "parent-woken": lambda strike: _after(store, "wake", strike),  # in the transaction of its child's ending
+    "one-replayed": lambda strike: _after(actions, "replay", strike),
     "rescue-written": lambda strike: _before(store_admission, "promote", strike, _in_upkeep),
     "rescue-committed": lambda strike: _after(upkeep, "_rescue", strike),
 }

@@ -1,7 +1,7 @@
 """A storm over the engine: `python -m tests.crash.storm`, for some seconds in the tests, for long by `make chaos`.
 
 Workers are killed and frozen, PostgreSQL and Redis are restarted, flushed and hung while runs of every kind come in and
-some are cancelled. Then it becomes quiet, every run must end, and `storm_checks` counts what happened.
+some are cancelled, or paused and resumed. Then it becomes quiet, every run must end, and `storm_checks` counts what happened.
 
 Settings, by environment: SEED, STORM_RUNS (600), STORM_SECONDS (90), STORM_SETTLE (90), STORM_KEEP=1 (keep the folder).
 """
@@ -23,7 +23,7 @@ import sqlalchemy as sa
 import structlog
 
 from app.db import db
-from app.engine import cancel, create_schema, send
+from app.engine import cancel, create_schema, pause, resume, send
 from app.lib.away import DATABASE_IS_AWAY
 from tests.crash import storm_checks, storm_jobs
 from tests.crash.bare import make_app
@@ -32,11 +32,13 @@ from tests.crash.storm_places import LEASE, Places, StormWorker
 WORKERS = 3
 KILL_EVERY = 3.0
 CANCELLED = 0.1  # of all runs, as far as a cancellation comes before their end
+PAUSED = 0.15
 BURST_EVERY = 2.5
 SAY_EVERY = 15.0
 PATIENCE = "-c lock_timeout=1s"  # who wakes frozen workers must not wait for them
 CANCELLABLE = [f"storm-{kind.name}" for kind in storm_jobs.KINDS if kind.share and kind.ending == "completed"]
-FINAL = ["completed", "failed", "cancelled", "dead"]
+PAUSABLE = [f"storm-{kind.name}" for kind in storm_jobs.KINDS if not kind.is_left_alone]
+FINAL = ["completed", "failed", "cancelled", "dead", "skipped"]
 
 
 @dataclass(order=True)
@@ -116,6 +118,9 @@ class Storm:
         cancellations = int(CANCELLED * len(self.events))
         for number in range(1, cancellations):
             yield Act(number * self.seconds / cancellations, "cancellation", self._cancel_one)
+        pauses = int(PAUSED * len(self.events))
+        for number in range(1, pauses):
+            yield Act(number * self.seconds / pauses, "pause", self._pause_one)
         period = min(self.seconds, 90.0)
         for start in range(0, int(self.seconds - period) + 1, int(period)):
             for part, how in ((0.15, "fast"), (0.45, "immediate"), (0.75, "fast")):
@@ -158,18 +163,47 @@ class Storm:
 
     def _cancel_one(self) -> None:
         """Cancel some run that has not ended."""
-        pick = sa.text(
-            "SELECT id FROM run WHERE workflow = ANY(:workflows) AND status <> ALL(:final) AND requested IS NULL "
-            "ORDER BY random() LIMIT 1"
-        )
         try:
-            run_id = db.session.scalar(pick, {"workflows": CANCELLABLE, "final": FINAL})
+            run_id = self._pick(CANCELLABLE)
             is_done = run_id is not None and cancel(run_id, "by the storm")
             db.session.commit()
             if is_done:
                 self.cancelled.append(run_id)
         except DATABASE_IS_AWAY:
             db.session.rollback()
+
+    def _pause_one(self) -> Act | None:
+        """Pause some run that has not ended, and resume it soon, whether or not the pause was heard to be committed."""
+        run_id = None
+        try:
+            run_id = self._pick(PAUSABLE)
+            if run_id is None:
+                return None
+            pause(run_id)
+            db.session.commit()
+        except DATABASE_IS_AWAY:
+            db.session.rollback()
+            if run_id is None:
+                return None
+        return Act(self.now + self.chance.uniform(0.1, 4), "resumption", lambda: self._resume(run_id))
+
+    def _resume(self, run_id: UUID) -> Act | None:
+        """Let a run go on; again when the database could not be asked."""
+        try:
+            resume(run_id)
+            db.session.commit()
+        except DATABASE_IS_AWAY:
+            db.session.rollback()
+            return Act(self.now + 0.5, "resumption", lambda: self._resume(run_id))
+        return None
+
+    def _pick(self, workflows: list[str]) -> UUID | None:
+        pick = sa.text(
+            "SELECT id FROM run WHERE workflow = ANY(:workflows) AND status <> ALL(:final) AND requested IS NULL "
+            "ORDER BY random() LIMIT 1"
+        )
+        found: UUID | None = db.session.scalar(pick, {"workflows": workflows, "final": FINAL})
+        return found
 
     def _send_what_is_due(self) -> None:
         """Send the next events; with ids of their own, so that what is not known to have been sent is sent again."""

@@ -6,12 +6,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.rows import namedtuple_row
 
+from app.engine.options import spacing
 from app.engine.registry import registry
 from tests.crash.storm_jobs import KINDS
 
@@ -44,11 +45,11 @@ FROM due FULL JOIN counted ON counted.key = due.key WHERE number IS DISTINCT FRO
 
 NOT_FINAL = """
 SELECT 'run ' || id || ' of ' || workflow || ' is ' || status || coalesce(', held by ' || held_by, '')
-FROM run WHERE status NOT IN ('completed', 'failed', 'cancelled', 'dead')
+FROM run WHERE status NOT IN ('completed', 'failed', 'cancelled', 'dead', 'skipped')
 """
 ENDED_WRONGLY = """
 SELECT 'run ' || id || ' of ' || workflow || ' is ' || status || ', not ' || %(ending)s || coalesce(': ' || error::text, '')
-FROM run WHERE workflow = %(workflow)s AND status <> %(ending)s AND NOT (status = 'cancelled' AND (id = ANY(%(cancelled)s) OR parent_run = ANY(%(cancelled)s)))
+FROM run WHERE workflow = %(workflow)s AND status NOT IN (%(ending)s, %(may_be)s) AND NOT (status = 'cancelled' AND (id = ANY(%(cancelled)s) OR parent_run = ANY(%(cancelled)s)))
 """
 STEPS_AMISS = """
 SELECT 'run ' || run.id || ' of ' || workflow || ' remembers ' || coalesce(keys, '{}')::text
@@ -67,14 +68,14 @@ SELECT 'run ' || id || ' was cancelled and is ' || status FROM run WHERE id = AN
 NOT_TOLD_ONCE = """
 SELECT 'run ' || run.id || ' of ' || workflow || ' is ' || status || ', which was told ' || count(event.id) || ' times'
 FROM run LEFT JOIN event ON event.name LIKE 'run/%%' AND event.data ->> 'run_id' = run.id::text
-WHERE workflow NOT LIKE '%%-failed'
+WHERE workflow NOT LIKE '%%-failed' AND run.status <> 'skipped'
 GROUP BY run.id HAVING count(event.id) <> 1 OR min(event.name) <> 'run/' || run.status
 """
 NOT_SENT_ONCE = """
 SELECT 'event ' || n || ' was sent ' || count(event.id) || ' times and started ' || count(run.id) || ' runs'
 FROM generate_series(0, %(events)s - 1) AS n LEFT JOIN event ON event.data ->> 'n' = n::text
 LEFT JOIN run ON run.event_id = event.id AND run.workflow NOT LIKE '%%-failed'
-GROUP BY n HAVING count(event.id) <> 1 OR count(run.id) <> 1
+GROUP BY n HAVING count(event.id) <> 1 OR count(run.id) > 1 OR count(run.id) = 0 AND min(event.name) <> ALL(%(merged)s)
 """
 HEARD_AMISS = """
 SELECT 'event ' || event.id || ' started ' || count(run.id) || ' runs'
@@ -88,6 +89,30 @@ FROM run WHERE parent_step IS NOT NULL GROUP BY parent_run, parent_step HAVING c
 WAITS_AMISS = """
 SELECT 'a wait of the ended run ' || run_id || ' is ' || wait.status FROM wait JOIN run ON run.id = run_id
 WHERE run.finished_at IS NOT NULL AND wait.status = 'open'
+"""
+# Of each topic the last event was run, and each run is of a later event than the run before it.
+MERGED_AMISS = """
+SELECT 'the last event of topic ' || topic || ' of ' || name || ' was not run' FROM (
+  SELECT DISTINCT ON (name, data ->> 'topic') id, name, data ->> 'topic' AS topic FROM event
+  WHERE name = ANY(%(merged)s) ORDER BY name, data ->> 'topic', id DESC) AS last
+WHERE NOT EXISTS (SELECT FROM run WHERE event_id = last.id)
+UNION ALL
+SELECT 'run ' || id || ' of ' || event_name || ' is of an earlier event than the run before it' FROM (
+  SELECT id, event_name, event_id,
+         lag(event_id) OVER (PARTITION BY event_name, debounce_key ORDER BY created_at, id) AS before
+  FROM run WHERE event_name = ANY(%(merged)s) AND workflow NOT LIKE '%%-failed') AS runs WHERE before > event_id
+"""
+# A run of a singleton begins after the end of the one before it; what is skipped found one that went on, whose end was
+# perhaps written and not yet committed (a frozen process is given ten seconds for that).
+SINGLE_AMISS = """
+SELECT 'run ' || b.id || ' of ' || b.workflow || ' was there beside run ' || a.id FROM run AS a
+JOIN run AS b ON b.singleton_key = a.singleton_key AND b.id <> a.id
+WHERE a.status <> 'skipped' AND b.status <> 'skipped' AND b.created_at > a.created_at AND b.created_at < a.finished_at
+UNION ALL
+SELECT 'run ' || id || ' of ' || workflow || ' was skipped for nobody' FROM run
+WHERE status = 'skipped' AND NOT EXISTS (
+  SELECT FROM run AS other WHERE other.singleton_key = run.singleton_key AND other.status <> 'skipped'
+    AND other.created_at <= run.created_at AND other.finished_at > run.created_at - interval '12 seconds')
 """
 # A final status is left by nobody, and each claim has an epoch of its own.
 LOGGED_AMISS = """
@@ -113,7 +138,8 @@ class Held:
 def check(connection: psycopg.Connection, storm: Storm, places: Places) -> list[str]:
     """Return everything that is wrong, the first few of each sort."""
     connection.execute(EFFECTS)
-    values = {"cancelled": storm.cancelled, "events": len(storm.events)}
+    merged = [f"storm/{kind.name}" for kind in KINDS if kind.is_merged]
+    values = {"cancelled": storm.cancelled, "events": len(storm.events), "merged": merged}
     found: list[list[str]] = [
         _rows(connection, statement, values)
         for statement in (
@@ -126,16 +152,20 @@ def check(connection: psycopg.Connection, storm: Storm, places: Places) -> list[
             CHILDREN_AMISS,
             WAITS_AMISS,
             LOGGED_AMISS,
+            MERGED_AMISS,
+            SINGLE_AMISS,
         )
     ]
     for kind in KINDS:
         wanted = {"workflow": f"storm-{kind.name}", "ending": kind.ending, "steps": sorted(kind.steps), **values}
+        wanted["may_be"] = kind.may_be
         found.append(_rows(connection, ENDED_WRONGLY, wanted))
         found.append(_rows(connection, STEPS_AMISS, wanted))
         for key, number in (kind.failures or {}).items():
             found.append(_rows(connection, FAILURES_AMISS, {**wanted, "key": key, "number": number}))
     held = list(_held(connection))
     found += [list(_over_limits(held)), list(_stale_calls(connection, held, storm)), list(_at_the_walls(places))]
+    found.append(list(_too_early(connection)))
     return [sentence for sentences in found for sentence in _few(sentences)]
 
 
@@ -209,6 +239,18 @@ def _over_limits(held: list[Held]) -> Iterator[str]:
             number += change
             if number > limit and change > 0:
                 yield f"{number} runs of {key} held a lease at {at}, where {limit} are allowed; the last one is {who}"
+
+
+def _too_early(connection: psycopg.Connection) -> Iterator[str]:
+    """No run may have been due earlier than its throttle allows (`sort_at`; without a key, so that all share one)."""
+    for workflow in registry.by_name.values():
+        arrival = None
+        gap, slack = spacing(workflow.throttle) if workflow.throttle else (0.0, 0.0)
+        query = "SELECT id, sort_at FROM run WHERE workflow = %s AND status = 'completed' ORDER BY sort_at"
+        for run, due_at in connection.execute(query, [workflow.name]).fetchall() if workflow.throttle else ():
+            if arrival is not None and (arrival - due_at).total_seconds() > slack + 0.01:
+                yield f"run {run} of {workflow.name} was due at {due_at}, and its throttle allows it at {arrival}"
+            arrival = max(arrival or due_at, due_at) + timedelta(seconds=gap)
 
 
 def _stale_calls(connection: psycopg.Connection, held: list[Held], storm: Storm) -> Iterator[str]:

@@ -14,7 +14,7 @@ from random import Random
 import sqlalchemy as sa
 
 from app.db import db
-from app.engine import Concurrency, NonRetriable, workflow
+from app.engine import CancelOn, Concurrency, Debounce, NonRetriable, Singleton, Throttle, workflow
 from app.lib import outside
 
 BACKOFF = (0.1, 0.3, 0.6, 1.0)
@@ -194,12 +194,56 @@ def child(ctx, step):
     return step.run("work", work(ctx))
 
 
+@workflow(
+    "storm-throttled", on="storm/throttled", on_failure=note_failure, throttle=Throttle(2, "3s", burst=2), **OPTIONS
+)
+def throttled(ctx, step):
+    step.run("one", work(ctx))
+
+
+@workflow(
+    "storm-debounced",
+    on="storm/debounced",
+    on_failure=note_failure,
+    debounce=Debounce("1s", key="event.data.topic", timeout="4s"),
+    **OPTIONS,
+)
+def debounced(ctx, step):
+    step.run("one", work(ctx))
+
+
+@workflow(
+    "storm-single", on="storm/single", on_failure=note_failure, singleton=Singleton("event.data.topic"), **OPTIONS
+)
+def single(ctx, step):
+    step.run("one", work(ctx))
+    step.transaction("two", write(ctx))
+
+
+@workflow(
+    "storm-deleted",
+    on="storm/deleted",
+    on_failure=note_failure,
+    cancel_on=[CancelOn("storm/delete", match="data.question")],
+    **OPTIONS,
+)
+def deleted(ctx, step):
+    """Say what cancels this very run; if that were lost, it would wait for ever."""
+    step.run("one", work(ctx))
+    step.send_event("delete", "storm/delete", {"key": f"{ctx.run_id}/delete", "question": ctx.event.data["question"]})
+    step.wait_for_event("never", "storm/never", timeout="1h")
+
+
 def _nothing(_chance: Random) -> dict:
     return {}
 
 
 def _rooms(chance: Random) -> dict:
     return {"room": chance.randrange(3), "house": chance.randrange(2)}
+
+
+def _topic(chance: Random) -> dict:
+    return {"topic": chance.randrange(3)}
 
 
 def _question(chance: Random) -> dict:
@@ -212,7 +256,7 @@ PIECES = ("piece[0]/work", "piece[1]/work")
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of run: its event, how many of a hundred are of it, and how each must end when nobody cancels it."""
+    """A kind of run: its event, its share of all runs, and how each must end when nobody cancels it."""
 
     name: str  # of the workflow storm-<name> and the event storm/<name>
     share: int
@@ -220,19 +264,26 @@ class Kind:
     ending: str = "completed"
     data: Callable[[Random], dict] = _nothing
     failures: dict[str, int] | None = None  # step -> tries that fail by plan
+    may_be: str = ""  # another status in which one may end: skipped
+    is_merged: bool = False  # several events are one run, of the last of them
+    is_left_alone: bool = False  # nobody pauses it: what a throttle decided is read from when it was due
 
 
 KINDS = (
-    Kind("rows", 12, FIVE),
-    Kind("transactions", 12, FIVE),
-    Kind("branches", 10, ("begin", *PIECES, "art[left]/write", "art[right]/work")),
-    Kind("flaky", 10, ("one", "two", "flaky", *PIECES), failures={"flaky": 2, "piece[1]/work": 2}),
+    Kind("rows", 10, FIVE),
+    Kind("transactions", 10, FIVE),
+    Kind("branches", 8, ("begin", *PIECES, "art[left]/write", "art[right]/work")),
+    Kind("flaky", 8, ("one", "two", "flaky", *PIECES), failures={"flaky": 2, "piece[1]/work": 2}),
     Kind("sends", 8, ("one", "tell", "two", "piece[0]/tell", "piece[1]/tell")),
-    Kind("limited", 18, FIVE, data=_rooms),
+    Kind("limited", 16, FIVE, data=_rooms),
     Kind("fails", 5, FIVE[:4], ending="failed"),
     Kind("sleeps", 8, ("one", "nap", "piece[0]/nap", "piece[1]/nap", *PIECES)),
-    Kind("waits", 10, ("ask", "one", "answer", "two"), data=_question),
+    Kind("waits", 9, ("ask", "one", "answer", "two"), data=_question),
     Kind("invokes", 7, ("one", "child", "piece[0]/child", "piece[1]/child", "two")),
+    Kind("throttled", 5, ("one",), is_left_alone=True),
+    Kind("debounced", 8, ("one",), data=_topic, is_merged=True),
+    Kind("single", 7, ("one", "two"), data=_topic, may_be="skipped"),
+    Kind("deleted", 5, ("one", "delete"), ending="cancelled", data=_question),
     # Started by the others.
     Kind("told", 0, ("hear",)),
     Kind("answers", 0, ("think", "answer")),

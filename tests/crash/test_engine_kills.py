@@ -45,15 +45,12 @@ MOMENTS = [
     "claim-committed",
     "one.worked",
     "one.checkpointed",
-    "one.committed",
-    "two.worked",
     "two.checkpointed",
     "two.committed",
     "failed-try-written",
     "park-written",
     "leaving-committed",
     "four.checkpointed",
-    "four.committed",
     "finish-written",
     "finish-committed",
 ]
@@ -70,9 +67,7 @@ def test_a_worker_killed_at_this_moment_is_taken_over(start_worker, effects, sta
     assert run.recoveries == (0 if moment in ("leaving-committed", "finish-committed") else 1)
 
 
-@pytest.mark.parametrize(
-    "moment", ["admission-written", "admission-committed", "two.checkpointed", "park-written", "finish-written"]
-)
+@pytest.mark.parametrize("moment", ["admission-written", "admission-committed", "park-written", "finish-written"])
 def test_a_worker_killed_with_a_limit_in_its_hands_lets_the_next_run_of_the_key_start(
     start_worker, effects, statuses, heir, moment
 ):

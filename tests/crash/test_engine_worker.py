@@ -109,8 +109,9 @@ def test_limits_hold_over_several_workers_and_a_kill(start_worker, effects, stat
     wait_until(lambda: len(effects()) >= 3)
     workers[0].kill()
     wait_until(lambda: statuses("crash-limited").get("completed") == 8, 40)
-    held = [(effect["at"], effect["until"]) for effect in effects() if effect["until"]]
-    assert len(held) == 8
+    done = [effect for effect in effects() if effect["until"]]
+    assert len({effect["run"] for effect in done}) == 8  # one may be done twice: killed between its end and its memo
+    held = [(effect["at"], effect["until"]) for effect in done]
     assert max(sum(at <= moment < until for at, until in held) for moment, _ in held) == 2
 
 

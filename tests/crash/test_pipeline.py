@@ -125,7 +125,7 @@ def test_a_worker_killed_in_the_middle_of_every_step_completes(settings, upload,
 def test_redis_flushed_in_mid_run_changes_nothing(settings, upload, sandbox):
     worker = start_worker(settings, sandbox, TRANSCRIPTION_MODEL="fault-slow")
     try:
-        video = upload("alice@example.org")
+        video = upload("alice@example.org", seconds=4.0)
         with redis_client(settings) as connection:
             for workflow in ("transcribe-video", "generate-embeddings"):
                 wait_until(
@@ -141,8 +141,8 @@ def test_redis_flushed_in_mid_run_changes_nothing(settings, upload, sandbox):
 
 def test_ten_files_of_one_person_do_not_starve_another(settings, upload, sandbox):
     for number in range(12):
-        upload("alice@example.org", start=number * 2.0, seconds=4.0)
-    upload("bob@example.org", "bread.mp4", seconds=4.0)
+        upload("alice@example.org", start=number * 2.0, seconds=1.0)
+    upload("bob@example.org", "bread.mp4", seconds=1.0)
     most: collections.Counter[str] = collections.Counter()
 
     def look() -> bool:

@@ -114,6 +114,7 @@ def test_a_canceller_that_freezes_does_not_hold_its_locks_for_long(monkeypatch):
     with pytest.raises(sa.exc.DBAPIError):
         db.session.commit()
     db.session.rollback()
+    runtime().pool.close()  # those opened meanwhile would take so little patience along into other tests
 
 
 def test_a_held_run_can_be_cancelled():

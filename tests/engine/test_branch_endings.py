@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.engine import workflow
-from app.engine.testing import run_workflow
+from app.engine import list_runs, send, workflow
+from app.engine.testing import drain, run_workflow
 
 
 def test_the_failure_of_the_first_branch_in_order_is_raised_after_all_have_ended():
@@ -67,3 +67,19 @@ def test_empty_branches_are_fine():
         return [step.map("none", lambda s, _n: s.run("x", int), []), step.parallel("nothing", {})]
 
     assert run_workflow(empty, {}).output == [[], {}]
+
+
+def test_a_run_parks_while_a_branch_sleeps_although_another_one_has_failed():
+    @workflow("mixed", on="test/mixed", retries=0)
+    def mixed(ctx, step):
+        def sleeps(s):
+            s.sleep("nap", "1h")
+            s.run("late", lambda: 1 / 0)
+
+        step.parallel("part", {"sleeps": sleeps, "fails": lambda s: s.run("early", lambda: 1 / 0)})
+
+    send("test/mixed", {}, owner_id=None)
+    assert drain() == [("mixed", "waiting")]
+    drain(advance=True)
+    [run] = list_runs()
+    assert (run.status, run.error["step"]) == ("failed", "part[sleeps]/late")  # first in order, not in time

@@ -326,3 +326,14 @@ def test_its_steps_show_what_it_did(plain):
     run_id = bulk("replay", {"workflow": "plain"}, owner_id=None)
     run_all()
     assert [step.key for step in list_steps(run_id) if step.kind == "transaction"] == ["begin", "page", "page:1"]
+
+
+def test_runs_that_are_made_after_it_has_begun_are_not_met(plain):
+    start(2)
+    drain()
+    run_id = bulk("replay", {"workflow": "plain"}, owner_id=None)
+    with crash_after("begin"):
+        drain()
+    start(1)
+    run_all()
+    assert get_run(run_id).output == {"met": 2, "done": 2}

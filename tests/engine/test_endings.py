@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from app.db import db
-from app.engine import NonRetriable, advance, list_runs, send, store, store_admission, workflow
+from app.engine import NonRetriable, advance, cancel, list_runs, send, store, store_admission, upkeep, workflow
 from app.engine.testing import SimulatedCrash, assert_sent, clock, crash_after, drain, run_workflow, sent_events
 
 
@@ -131,3 +131,26 @@ def test_a_worker_killed_while_it_parks_a_run_tries_its_step_no_sooner_and_no_mo
     assert calls == [1]
     drain(advance=True)
     assert (calls, list_runs()[0].status) == ([1, 2], "completed")
+
+
+@pytest.mark.parametrize("ending", ["completed", "failed", "cancelled", "dead"])
+def test_each_ending_sends_its_own_event_once_but_not_that_of_a_hook(ending, calls):
+    @workflow("ends", on="test/ends", retries=0, on_failure=lambda _ctx, outcome: calls.append(outcome.status))
+    def ends(ctx, step):
+        if ending == "failed":
+            raise NonRetriable("no")
+
+    send("test/ends", {}, owner_id=None)
+    db.session.commit()
+    [run] = list_runs()
+    if ending == "cancelled":
+        cancel(run.id)
+        db.session.commit()
+    for _ in range(6 if ending == "dead" else 0):  # more than five take-overs without a new step
+        assert len(advance.claim_batch("doomed", 1)) == 1
+        clock.advance(31)
+        upkeep.run_pass()
+    drain()
+    assert calls == ([] if ending == "completed" else [ending])
+    assert [event["name"] for event in sent_events() if event["name"].startswith("run/")] == [f"run/{ending}"]
+    assert_sent(f"run/{ending}", run_id=str(run.id), workflow="ends")

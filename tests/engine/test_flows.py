@@ -165,6 +165,22 @@ def test_a_waiting_run_holds_no_slot():
     assert [run.status for run in oldest_first()] == ["waiting", "completed"]
 
 
+@pytest.mark.parametrize("way", ["park", "finish"])
+def test_whoever_leaves_a_slot_promotes_the_oldest_held_run_without_waiting_for_upkeep(way):
+    @workflow("short", on="test/short", concurrency=[Concurrency(1)])
+    def short(ctx, step):
+        if way == "park":
+            step.sleep("nap", "1h")
+
+    for number in range(3):
+        start(1, number, "test/short")
+    [(first, claimed_at)] = [*advance.claim_batch("mine", 3), *advance.claim_batch("mine", 3)]
+    assert [bool(run.held_by) for run in oldest_first()] == [False, True, True]
+    advance.advance(first, claimed_at)
+    db.session.rollback()
+    assert [bool(run.held_by) for run in oldest_first()] == [False, False, True]
+
+
 def test_an_expired_lease_frees_its_slot(limited):
     start(2)
     [lost] = claim()

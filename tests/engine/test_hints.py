@@ -17,6 +17,7 @@ from app.engine.queue import Hints
 from app.engine.runtime import runtime
 from app.engine.testing import clock
 from app.engine.worker import ThreadWorker
+from app.extensions import redis_client
 
 
 @pytest.fixture
@@ -165,3 +166,27 @@ def test_a_worker_registers_again_although_a_job_writes_to_its_row_at_that_momen
     worker._be_born()
     assert worker.connection.hget(worker.key, "birth")
     assert not worker.connection.hget(worker.key, "death")
+
+
+def test_a_hint_is_json_without_a_timeout_and_names_its_run(app, start):
+    run = start("fine")
+    name = hints_over_rq.queue_name(app.settings.redis_namespace)
+    with redis_client(app.settings) as connection:
+        [job] = Queue(name, connection=connection, serializer=JSONSerializer).jobs
+        assert (job.timeout, job.args, job.meta) == (-1, [str(run.id)], {"workflow": "demo", "run_id": str(run.id)})
+        assert job.id.startswith(f"demo-{run.id}")
+
+
+def test_no_hint_is_taken_while_no_thread_is_free(worker, start, monkeypatch):
+    """One that were taken would wait here, while other workers are idle."""
+    start("fine")
+    taken, worker.engine_worker._free = [], 0
+    monkeypatch.setattr(worker, "_take_one", lambda: taken.append(1))
+
+    def look(timeout):
+        worker.engine_worker.stop.set()
+        return type(worker.engine_worker).has_free_slot(worker.engine_worker, 0)
+
+    monkeypatch.setattr(worker.engine_worker, "has_free_slot", look)
+    worker.serve()
+    assert taken == []

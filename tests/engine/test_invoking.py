@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from app.db import db
-from app.engine import NonRetriable, advance, cancel, get_run, list_runs, send, workflow
+from app.engine import NonRetriable, Singleton, advance, cancel, get_run, list_runs, send, workflow
 from app.engine.runtime import runtime
 from app.engine.testing import clock, crash_after, drain, run_workflow, sent_events
 from app.lib.ids import new_id
@@ -213,3 +213,18 @@ def test_1000_children_that_finish_in_the_instant_their_parent_parks_hang_nobody
     assert [run.output for run in list_runs(workflow="parent")] == [2 * sum(range(100))] * 10
     assert len(list_runs(workflow="double", limit=500)) == 500
     assert all(run.finished_at - run.created_at < timedelta(minutes=2) for run in list_runs(workflow="parent"))
+
+
+def test_its_skip_is_an_error_in_the_parent():
+    @workflow("child", on="test/child", singleton=Singleton())
+    def child(ctx, step):
+        step.sleep("nap", "3h")
+
+    send("test/child", {}, owner_id=None)
+    db.session.commit()
+    invoking()
+    send("test/parent", {}, owner_id=None)
+    drain()
+    [parent] = list_runs(workflow="parent")
+    assert (parent.status, parent.error["code"]) == ("failed", "child_skipped")
+    assert "singleton" in parent.error["message"]

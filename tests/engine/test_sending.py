@@ -12,7 +12,18 @@ import sqlalchemy as sa
 
 from app.accounts.models import User
 from app.db import db
-from app.engine import EngineError, LimitExceeded, NotJson, list_runs, send, sending, starting, workflow
+from app.engine import (
+    EngineError,
+    LimitExceeded,
+    NotJson,
+    Throttle,
+    list_runs,
+    send,
+    sending,
+    starting,
+    store_events,
+    workflow,
+)
 from app.engine.queue import Hints
 from app.engine.runtime import runtime
 from app.engine.testing import assert_sent, clock, drain, sent_events
@@ -285,3 +296,88 @@ def test_what_is_nested_deeper_than_its_readers_can_follow_is_a_typed_error():
     send("test/wide", {"rows": [{"a": 1}] * 1000}, owner_id=None)
     with pytest.raises(NotJson, match="nested deeper"):
         send("test/deeper", nested(201), owner_id=None)
+
+
+def test_everything_is_written_in_sorted_order_keys_then_events_then_flow_keys_then_runs():
+    @workflow("spaced", on="other/*", throttle=Throttle(1, "1h", key="event.data.key"))
+    def spaced(ctx, step):
+        raise AssertionError
+
+    written = []
+
+    class Recorder:
+        def __init__(self, target):
+            self.target = target
+
+        def __getattr__(self, name):
+            return getattr(self.target, name)
+
+        def execute(self, statement, values=None):
+            written.append((statement.split()[2], values))
+            return self.target.execute(statement, values)
+
+        def cursor(self, *args, **named):
+            return Recorder(self.target.cursor(*args, **named))
+
+        def __enter__(self):
+            self.target.__enter__()
+            return self
+
+        def __exit__(self, *why):
+            return self.target.__exit__(*why)
+
+        def executemany(self, statement, rows):
+            written.extend((statement.split()[2], row) for row in rows)
+            return self.target.executemany(statement, rows)
+
+    events = [sending.make_event("other/a", {"key": key}, owner_id=None, unique_id=key) for key in "cab"][::-1]
+    with runtime().pool.connection() as connection, connection.transaction(force_rollback=True):
+        starting.write(Recorder(connection), events)
+    tables = [table for table, _ in written]
+    assert list(dict.fromkeys(table for table in tables if table in ("idem", "event", "flow", "run"))) == [
+        "idem",
+        "event",
+        "flow",
+        "run",
+    ]
+    assert [values["key"] for table, values in written if table == "idem"] == ["a", "b", "c"]
+    ids = [values["id"] for table, values in written if table == "event"]
+    assert ids == sorted(ids)
+    [keys] = [values[0] for table, values in written if table == "flow"]
+    assert keys == sorted(keys)
+
+
+def test_two_transactions_that_write_keys_in_opposite_orders_deadlock():
+    """Why they are sorted: one of two that are not is ended by PostgreSQL."""
+    scope, ended = store_events.event_scope(None), []
+    together = threading.Barrier(2)
+
+    def write(keys):
+        try:
+            with runtime().pool.connection() as connection, connection.transaction(force_rollback=True):
+                for key in keys:
+                    store_events.claim_keys(connection, {(scope, key): new_id()})
+                    if key == keys[0]:
+                        together.wait(10)
+            ended.append("written")
+        except psycopg.errors.DeadlockDetected:
+            ended.append("deadlock")
+
+    threads = [threading.Thread(target=write, args=(keys,)) for keys in ("ab", "ba")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ended) == ["deadlock", "written"]
+
+
+def test_a_second_deadlock_in_a_row_is_the_callers(monkeypatch):
+    def deadlock(_connection, _events):
+        raise psycopg.errors.DeadlockDetected
+
+    monkeypatch.setattr(starting, "write", deadlock)
+    send("test/a", {}, owner_id=None)
+    with pytest.raises(psycopg.errors.DeadlockDetected):
+        db.session.commit()
+    db.session.rollback()
+    assert sent_events() == []

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.db import db
-from app.engine import get_run, list_runs, list_steps, send, workflow
+from app.engine import get_run, list_runs, list_steps, send, upkeep, workflow
 from app.engine.testing import clock, crash_after, drain, run_workflow
 
 
@@ -136,3 +136,16 @@ def test_a_run_that_is_woken_before_its_time_goes_before_those_that_came_later()
         if name == "test/old":
             drain()
     assert [name for name, _ in drain()] == ["old", "young"]
+
+
+def test_upkeep_sleeps_for_a_second_at_most_and_only_until_the_next_run_is_due():
+    assert upkeep.seconds_to_next() == 1.0
+
+    @workflow("nap", on="test/nap")
+    def nap(ctx, step):
+        step.sleep("nap", 1000)
+
+    start("test/nap")
+    assert upkeep.seconds_to_next() == 1.0
+    clock.advance(999.5)
+    assert 0 < upkeep.seconds_to_next() < 0.5

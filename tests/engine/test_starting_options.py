@@ -248,3 +248,16 @@ def test_what_may_stand_together_is_registered():
     )
     register("nightly", on=(), cron="TZ=Europe/Berlin 30 3 * * MON-FRI", cancel_on=[CancelOn("a/b")])
     assert registry.by_name["nightly"].cron == "TZ=Europe/Berlin 30 3 * * MON-FRI"
+
+
+def test_a_run_records_the_version_of_its_workflow():
+    for version in (1, 2):
+        registry.by_name.pop("versioned", None)
+
+        @workflow("versioned", on="test/versioned", version=version)
+        def versioned(ctx, step):
+            step.sleep("nap", "1h")
+
+        send("test/versioned", {}, owner_id=None)
+        drain()
+    assert sorted(run.version for run in list_runs(workflow="versioned")) == [1, 2]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 
+import flask
 import pytest
 import structlog
 
 from app.accounts.models import User
 from app.db import db
-from app.engine import NonRetriable, RetryAfter, StepError, list_runs, list_steps, send, workflow
+from app.engine import Concurrency, NonRetriable, RetryAfter, StepError, list_runs, list_steps, send, workflow
 from app.engine import memory as memories
 from app.engine import steps as verbs
 from app.engine.runtime import runtime
@@ -295,3 +296,70 @@ def test_the_longest_step_key_can_be_remembered_waited_under_and_tried_again():
 
     send("test/wide", {}, owner_id=None)
     assert drain() == [("wide", "waiting")]
+
+
+def test_a_step_has_five_attempts_by_default_and_the_pauses_of_the_table_and_no_pause_after_the_last():
+    @workflow("usual", on="test/usual")
+    def usual(ctx, step):
+        step.run("break", lambda: 1 / 0)
+
+    run = run_workflow(usual, {})
+    assert run.status == "failed"
+    [step] = list_steps(run.id)
+    pauses = [each["retry_at"] and (each["retry_at"] - each["finished_at"]).total_seconds() for each in step.attempts]
+    assert len(pauses) == 5
+    assert pauses[-1] is None
+    for pause, wanted in zip(pauses, (15, 30, 60, 120), strict=False):
+        assert 0.8 * wanted <= pause <= 1.2 * wanted
+
+
+def test_each_try_has_an_app_context_of_its_own_also_in_the_threads_of_branches():
+    seen = []
+
+    @workflow("apart", on="test/apart", retries=1, backoff=(1,))
+    def apart(ctx, step):
+        def look():
+            seen.append(("said" in flask.g, threading.get_ident()))
+            flask.g.said = True
+            return 1 / (ctx.attempt - 1)
+
+        step.map("part", lambda s, _n: s.run("look", look), [0, 1])
+        step.run("look", look, retries=1)
+
+    run_workflow(apart, {})
+    assert len(seen) == 6
+    assert not any(is_said for is_said, _ in seen)
+    assert len({thread for _, thread in seen}) > 1
+
+
+def test_a_run_that_backs_off_holds_no_slot():
+    @workflow("alone", on="test/alone", concurrency=[Concurrency(1)], backoff=(600,))
+    def alone(ctx, step):
+        step.run("work", lambda: ctx.event.data["is_fine"] or 1 / 0)
+
+    for is_fine in (False, True):
+        send("test/alone", {"is_fine": is_fine}, owner_id=None)
+    drain()
+    assert sorted(run.status for run in list_runs()) == ["completed", "waiting"]
+
+
+def test_a_with_form_of_a_step_is_impossible_because_its_body_cannot_be_skipped():
+    """Why the verbs take functions: what __enter__ raises goes past the block, to whoever stands around it."""
+
+    class Replayed:
+        def __enter__(self):
+            raise StopIteration
+
+        def __exit__(self, *_):
+            return True
+
+    behind = []
+
+    def body():
+        with Replayed():
+            pass
+        behind.append(1)
+
+    with pytest.raises(StopIteration):
+        body()
+    assert behind == []

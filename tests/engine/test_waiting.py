@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 
 import pytest
 
@@ -340,3 +341,14 @@ def test_cancel_on_stops_a_running_run_at_the_next_step(lesson):
     run = list_runs(workflow="busy")[0]
     assert run.status == "cancelled"
     assert [step.key for step in list_steps(run.id)] == ["work"]
+
+
+def test_since_never_widens(wait):
+    @workflow("eager", on="test/eager")
+    def eager(ctx, step):
+        return step.wait_for_event("any", "test/said", timeout="1h", since=ctx.now() - timedelta(days=1))
+
+    say("test/said")
+    say("test/eager")
+    drain()
+    assert list_runs(workflow="eager")[0].status == "waiting"

@@ -10,6 +10,7 @@ import pytest
 
 from app.db import db
 from app.engine import advance, list_runs, process, send, store_upkeep, workflow
+from app.engine import beat as beats
 from app.engine import worker as hints
 from app.engine.execution import load
 from app.engine.process import Worker
@@ -354,3 +355,32 @@ def test_progress_that_is_no_number_is_none(worker, done, total):
 
     send("test/odd", {}, owner_id=None)
     assert drain() == [("odd", "completed")]
+
+
+class Ticks:
+    """A stop event whose every wait lets a tick pass, without waiting."""
+
+    def __init__(self, seconds):
+        self.now, self.end = 0.0, seconds
+
+    def wait(self, seconds):
+        self.now = round(self.now + seconds, 3)
+        return self.now >= self.end
+
+    is_set = staticmethod(lambda: False)
+
+    def monotonic(self):
+        return self.now
+
+
+def test_leases_are_renewed_every_sixth_of_them_and_requests_looked_for_twice_a_second(worker, monkeypatch):
+    """So a request is noticed within a second, and five beats may be missed before a lease is over."""
+    ticks, did = Ticks(12.05), []
+    monkeypatch.setattr(beats, "time", ticks)
+    monkeypatch.setattr(runtime(), "ports", dataclasses.replace(runtime().ports, lease_seconds=12.0))
+    for name in ("renew", "look", "show"):
+        monkeypatch.setattr(worker.beat, name, lambda name=name: did.append(name))
+    worker.beat.loop(ticks)
+    assert did.count("renew") == 6
+    assert 20 <= did.count("look") <= 24
+    assert 119 <= did.count("show") <= 120

@@ -71,6 +71,22 @@ def test_a_statement_is_still_known_after_a_transaction_was_rolled_back(connecti
         connection.execute("DELETE FROM kept")
 
 
+def test_a_statement_outlives_a_rollback_after_which_psycopg_makes_the_server_forget_all(connection):
+    """Else a checkpoint fails, whose step is then done and paid for again."""
+    connection.prepare_threshold = 0  # as the engine's pool sets it
+    assert connection.first(INSERT, ["before", 1])
+    with connection.transaction(force_rollback=True):
+        connection.execute("SELECT count(*) FROM kept WHERE key = %s", ["before"])
+    assert connection.first(INSERT, ["between", 1])  # it has not happened yet
+    connection.execute("SELECT 1")
+    assert connection.first(INSERT, ["after", 1])
+    with connection.transaction():
+        connection.execute("SAVEPOINT here")
+        connection.execute("ROLLBACK TO SAVEPOINT here")
+        connection.execute("SELECT 2")
+        assert connection.first(INSERT, ["inside", 1])
+
+
 def test_a_refused_statement_raises_the_error_of_its_kind(connection):
     plain = "INSERT INTO kept VALUES ($1::text, $2::int)"
     assert connection.first(plain, ["a", 1]) is None

@@ -210,3 +210,13 @@ def test_no_budget_means_no_call(app, alice, models, mails, tmp_path, monkeypatc
     assert models[0].calls == []
     assert again(video).status == "failed"
     assert again(video).error_code == "over_budget"
+
+
+def test_a_video_of_somebody_else_is_none_to_a_workflow(alice, charlie, models, mails, tmp_path):
+    """The event's owner is the server's word; what its data name may be anybody's."""
+    video = make_video(alice.user, tmp_path, captions=SRT)
+    engine.send(events.UPLOADED, {"video_id": str(video.id)}, owner_id=charlie.user.id)
+    testing.drain(advance=True)
+    [run] = engine.list_runs(workflow="transcribe-video")
+    assert (run.status, run.error["code"]) == ("failed", "not_found")
+    assert (again(video).status, again(video).transcript_id, mails.sent) == ("pending", None, [])
