@@ -71,8 +71,9 @@ def pluralise(count: int, one: str, many: str | None = None) -> str:
 
 
 def ago(when: datetime, now: datetime) -> str:
-    """Return how far `when` lies from `now`, both aware: "just now", "5 min ago", "in a moment", "in 3 h", "yesterday", "12 Mar 2026".
+    """Return how far `when` lies from `now`, both aware.
 
+    "just now", "5 min ago", "yesterday", "12 Mar 2026"; of what is to come "in a moment", "in 3 h", "12 Mar 2026".
     static/app.js says the same words when it renews them: change both together.
     """
     seconds = (now - when).total_seconds()
