@@ -19,6 +19,8 @@ from app.ui import has_endpoint, time_element
 
 MAX_SHOWN = 4_000  # characters of one JSON value on the page; all of it is one click away
 
+LONGEST_INLINE = 60
+
 _SUBJECTS = {"video": ("videos.show", "video_id", "the video")}
 
 
@@ -68,7 +70,7 @@ def waiting(why: Why | None, steps: Sequence[StepView], *, has_contents: bool) -
     children = [step for step in steps if step.child and step.status == "waiting"]
     for step in children:
         link = Markup('<a href="{}">the run</a>').format(url_for("runs.show", run_id=step.child))
-        named = Markup('{}, which its step <span class="mono">{}</span> has started').format(link, step.key)
+        named = Markup('{} that its step <span class="mono">{}</span> has started').format(link, step.key)
         said = said.replace(f"the run {step.child}, which it has started", named)
     if why.position is not None:  # what happens to others is not told here
         said += Markup(", as of {}").format(time_element(now()))
@@ -80,6 +82,12 @@ def waiting(why: Why | None, steps: Sequence[StepView], *, has_contents: bool) -
     elif why.next_at:
         said += Markup(": {}").format(moment(why.next_at))
     return said + Markup(".")
+
+
+def inline(value: Any) -> str | None:
+    """Return a value as it may stand within a line; None when it is too long for that."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if isinstance(value, str) or len(text) <= LONGEST_INLINE else None
 
 
 def log_fields(fields: Any) -> str:
