@@ -7,7 +7,6 @@ import pytest
 from app import engine
 from app.db import db
 from app.engine import testing
-from app.engine.registry import registry
 from app.errors import Transient
 from app.videos import endings, events, service
 from tests.videos.browsing import post
@@ -156,5 +155,5 @@ def test_what_cleans_up_after_a_given_up_run_leaves_one_that_was_resumed_meanwhi
 def test_no_workflow_that_gives_a_video_its_status_can_be_skipped_or_held_back():
     """Nothing would end the video."""
     for name in events.PIPELINE:
-        found = registry.by_name[name]
+        found = testing.registry.by_name[name]
         assert (found.singleton, found.rate_limit, found.debounce) == (None, None, None), name
