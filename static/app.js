@@ -84,7 +84,7 @@
   function ago(then, now) {
     const seconds = (now - then) / SECOND;
     const far = Math.abs(seconds);
-    if (far < 45) return "just now";
+    if (far < 45) return seconds < -5 ? "in a moment" : "just now";
     if (far < 86400) {
       const amount = far < 3600 ? `${Math.max(1, Math.floor(far / 60))} min` : `${Math.floor(far / 3600)} h`;
       return seconds > 0 ? `${amount} ago` : `in ${amount}`;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -62,7 +62,11 @@ class RunView:
 
 @dataclass(frozen=True)
 class StepView:
-    """A step: running, backing-off, completed or failed. `attempts` are the tries that did not succeed."""
+    """A step: running, backing-off, sleeping, waiting, completed, failed, or cancelled (its run ended before it).
+
+    `attempts` are the tries that did not succeed. The kind of one that is not remembered yet is known of `wait` and
+    `invoke`; of others it is `run`.
+    """
 
     key: str
     kind: str
@@ -74,6 +78,8 @@ class StepView:
     started_at: datetime | None
     finished_at: datetime | None
     usage: dict[str, Any] | None = None  # of a step of kind ai: model, tokens, cost
+    until: datetime | None = None  # it sleeps, or is tried again; of a wait: at the latest
+    child: UUID | None = None  # of an invoke: the run that it has started
 
 
 @dataclass(frozen=True)
@@ -215,10 +221,12 @@ def list_steps(run_id: UUID) -> list[StepView]:
     for row in session.execute(query.order_by(step_attempt.c.key, step_attempt.c.number)).mappings():
         tries.setdefault(row["key"], []).append({key: row[key] for key in row if key not in ("run_id", "key")})
     output = sa.func.coalesce(step.c.output, blob.c.data).label("output")
-    shown = sa.select(*columns_of(StepView, step, "output", "attempts", "usage"), output)
+    shown = sa.select(*columns_of(StepView, step, "output", "attempts", "usage", "until", "child"), output)
     query = shown.outerjoin(blob, blob.c.id == step.c.blob_id).where(step.c.run_id == run_id)
-    steps = [_view(dict(row), tries) for row in session.execute(query.order_by(step.c.position)).mappings()]
-    return steps + _unfinished(run_id, tries)
+    rests, state = _rests(run_id), _state(run_id)
+    views = [_view(dict(row), tries) for row in session.execute(query.order_by(step.c.position)).mappings()]
+    views = [_at_rest(view, rests.pop(view.key, None), state) for view in views]
+    return views + _unfinished(tries, rests, state)
 
 
 def _view(row: dict[str, Any], tries: dict[str, list[dict[str, Any]]]) -> StepView:
@@ -227,16 +235,71 @@ def _view(row: dict[str, Any], tries: dict[str, list[dict[str, Any]]]) -> StepVi
     return StepView(attempts=tries.pop(row["key"], []), **row)
 
 
-def _unfinished(run_id: UUID, tries: dict[str, list[dict[str, Any]]]) -> list[StepView]:
-    row = runtime().ports.session.execute(sa.select(run.c.active, run.c.status).where(run.c.id == run_id)).first()
-    active, run_status = (row[0] or {}, row[1]) if row else ({}, "")
+@dataclass(frozen=True)
+class _Rest:
+    """For what a step lets its run wait: an event, or a run that it has started."""
+
+    kind: str
+    since: datetime
+    until: datetime | None
+    child: UUID | None
+
+
+def _rests(run_id: UUID) -> dict[str, _Rest]:
+    waits = sa.select(wait.c.key, sa.func.min(wait.c.created_at), sa.func.max(wait.c.due_at)).group_by(wait.c.key)
+    waits = waits.where(wait.c.run_id == run_id, wait.c.kind == "event")
+    children = sa.select(run.c.parent_step, run.c.created_at, run.c.id).where(run.c.parent_run == run_id)
+    session = runtime().ports.session
+    found = {key: _Rest("wait", since, until, None) for key, since, until in session.execute(waits)}
+    invoked = session.execute(children.where(run.c.parent_step.isnot(None)))
+    return found | {key: _Rest("invoke", since, None, child) for key, since, child in invoked}
+
+
+def _state(run_id: UUID) -> Any:
+    """Return what the run's row says of its steps, and what time it is."""
+    columns = (run.c.active, run.c.status, run.c.finished_at, sa.func.engine_now().label("now"))
+    return runtime().ports.session.execute(sa.select(*columns).where(run.c.id == run_id)).first()
+
+
+def _at_rest(view: StepView, rest: _Rest | None, state: Any) -> StepView:
+    """Return a remembered step with the time that it really took. A sleep is remembered when it begins."""
+    if rest is not None:
+        return replace(view, started_at=rest.since, child=rest.child)
+    if view.kind != "sleep" or view.status != "completed" or state is None:
+        return view
+    until = datetime.fromisoformat(view.output)
+    if until <= (state.finished_at or state.now):
+        return replace(view, until=until, finished_at=max(until, view.finished_at or until))
+    return replace(
+        view, until=until, status="cancelled" if state.finished_at else "sleeping", finished_at=state.finished_at
+    )
+
+
+def _unfinished(tries: dict[str, list[dict[str, Any]]], rests: dict[str, _Rest], state: Any) -> list[StepView]:
+    active = (state and state.active) or {}
     views = []
-    for key in dict.fromkeys([*tries, *active]):
-        started_at = datetime.fromisoformat(active[key]) if key in active else tries[key][0]["started_at"]
-        status = "backing-off" if key not in active else "failed" if run_status == "dead" else "running"
-        attempts = tries.get(key, [])
-        error = attempts[-1]["error"] if attempts else None
-        views.append(StepView(key, "run", status, None, None, error, attempts, started_at, None))
+    for key in dict.fromkeys([*tries, *active, *rests]):
+        rest, attempts = rests.get(key), tries.get(key, [])
+        last = attempts[-1] if attempts else {"error": None, "retry_at": None}
+        since = [datetime.fromisoformat(active[key])] if key in active else [rest.since] if rest else []
+        status = "running" if key in active and not rest else "waiting" if rest else "backing-off"
+        if state and state.status in FINAL:
+            status = "failed" if state.status == "dead" and key in active else "cancelled"
+        views.append(
+            StepView(
+                key,
+                rest.kind if rest else "run",
+                status,
+                None,
+                None,
+                last["error"],
+                attempts,
+                since[0] if since else attempts[0]["started_at"],
+                state.finished_at if status == "cancelled" else None,
+                until=rest.until if rest else last["retry_at"],
+                child=rest.child if rest else None,
+            )
+        )
     return views
 
 

@@ -16,7 +16,7 @@ from app.errors import NotFound
 from app.videos import events
 from app.videos import queries_home as videos
 
-ACTIVE = ("queued", "running", "waiting", "paused")
+ACTIVE = ("queued", "running", "waiting", "paused", "debounced")
 BROKEN = ("failed", "dead")
 LOOK_BACK = 100  # runs: what is older than these and still active is on the runs page
 
@@ -86,7 +86,8 @@ def _running(owner_id: UUID, runs: Sequence[Any]) -> list[Running]:
     lines = []
     for video in videos.list_unfinished(owner_id):
         run = newest.get(f"video:{video.id}")
-        lines.append(Running(video.id, video.title, video.status, run.progress if run else None, video, run))
+        status = "paused" if run and run.status == "paused" else video.status
+        lines.append(Running(video.id, video.title, status, run.progress if run else None, video, run))
     for run in active:
         # A deleted video waits for its owner to change their mind, not for a worker; the library offers the undo.
         if not _is_about_video(run) and run.event_name != events.DELETED:

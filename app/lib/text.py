@@ -7,6 +7,7 @@ from datetime import datetime
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _CENT_MICROUSD = 10_000
 _KILO = 1000
+_SKEW = 5  # seconds by which two clocks may differ
 
 
 def duration(seconds: float | None) -> str:
@@ -70,14 +71,15 @@ def pluralise(count: int, one: str, many: str | None = None) -> str:
 
 
 def ago(when: datetime, now: datetime) -> str:
-    """Return how far `when` lies from `now`, both aware: "just now", "5 min ago", "in 3 h", "yesterday", "12 Mar 2026".
+    """Return how far `when` lies from `now`, both aware.
 
+    "just now", "5 min ago", "yesterday", "12 Mar 2026"; of what is to come "in a moment", "in 3 h", "12 Mar 2026".
     static/app.js says the same words when it renews them: change both together.
     """
     seconds = (now - when).total_seconds()
     distance = abs(seconds)
     if distance < 45:  # noqa: PLR2004
-        return "just now"
+        return "in a moment" if seconds < -_SKEW else "just now"
     if distance < _DAY:
         amount = f"{max(1, int(distance // _MINUTE))} min" if distance < _HOUR else f"{int(distance // _HOUR)} h"
         return f"{amount} ago" if seconds > 0 else f"in {amount}"

@@ -1,17 +1,25 @@
-"""JSON endpoints of the console."""
+"""JSON endpoints of the console.
+
+A run is `{id, workflow, status, is_final, ...}` as `run_json` makes it. `status` is one of queued, running, waiting,
+paused, debounced (it gathers events before it starts), completed, failed, cancelled, dead (given up after it lost its
+worker too often), skipped (a limit did not let it start); `is_final` says whether anything still happens to it by
+itself, though a dead one can be resumed. The owner gets all of it, an administrator metadata, a stranger 404.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 
+from app import engine
 from app.engine import RunView, StepView
-from app.runs import queries
+from app.runs import present, queries, service
 
 bp = Blueprint("runs_api", __name__, url_prefix="/api/runs")
 
@@ -20,7 +28,45 @@ bp = Blueprint("runs_api", __name__, url_prefix="/api/runs")
 @login_required  # type: ignore[untyped-decorator]
 def show_run(run_id: UUID) -> ResponseReturnValue:
     """Return a run with its steps; an administrator who does not own it gets metadata only."""
+    return _answer(queries.get_for(current_user, run_id))
+
+
+@bp.post("/<uuid:run_id>/pause")
+@login_required  # type: ignore[untyped-decorator]
+def pause_run(run_id: UUID) -> ResponseReturnValue:
+    """Pause a run, after the step it is executing; return it. 409: there is nothing to pause."""
     run = queries.get_for(current_user, run_id)
+    service.pause_run(run)
+    return _changed(run, "run.pause")
+
+
+@bp.post("/<uuid:run_id>/resume")
+@login_required  # type: ignore[untyped-decorator]
+def resume_run(run_id: UUID) -> ResponseReturnValue:
+    """Let a paused run go on, or a dead one try anew; return it. 409: it is neither, or its video is in other hands."""
+    run = queries.get_for(current_user, run_id)
+    service.resume_run(run)
+    return _changed(run, "run.resume")
+
+
+@bp.post("/<uuid:run_id>/replay")
+@login_required  # type: ignore[untyped-decorator]
+def replay_run(run_id: UUID) -> ResponseReturnValue:
+    """Start a new run of the same event; the owner's only.
+
+    201: the new run. 409: this one has not ended, or its video decides how it is made again: the message says more.
+    """
+    new_id = service.replay(queries.get_own(current_user, run_id))
+    return _answer(queries.get_own(current_user, new_id)), HTTPStatus.CREATED
+
+
+def _changed(run: RunView, action: str) -> ResponseReturnValue:
+    if not queries.owns(current_user, run):
+        service.note(current_user.id, action, run)
+    return _answer(queries.get_for(current_user, run.id))
+
+
+def _answer(run: RunView) -> Response:
     return jsonify(run_json(run, queries.list_steps(run), has_contents=queries.owns(current_user, run)))
 
 
@@ -30,11 +76,15 @@ def run_json(run: RunView, steps: list[StepView], *, has_contents: bool) -> dict
         "id": str(run.id),
         "workflow": run.workflow,
         "status": run.status,
+        "is_final": run.is_final,
+        "requested": run.requested,  # cancel or pause: happens after the step that is being executed
+        "waits_for": _waits_for(run, has_contents=has_contents),
         "subject": run.subject,
         "event": {"id": str(run.event_id), "name": run.event_name},
         "attempt": run.attempt,
         "recoveries": run.recoveries,
         "parent_run": str(run.parent_run) if run.parent_run else None,
+        "parent_step": run.parent_step,
         "forked_from": str(run.forked_from) if run.forked_from else None,
         "created_at": _time(run.created_at),
         "started_at": _time(run.started_at),
@@ -44,6 +94,7 @@ def run_json(run: RunView, steps: list[StepView], *, has_contents: bool) -> dict
     if has_contents:
         found |= {
             "progress": run.progress,
+            "meta": run.meta,
             "reason": run.reason,
             "error": run.error,
             "input": run.input,
@@ -58,14 +109,27 @@ def _step(step: StepView, *, has_contents: bool) -> dict[str, Any]:
         "kind": step.kind,
         "status": step.status,
         "failed_attempts": len(step.attempts),
+        "until": _time(step.until),
+        "child_run": str(step.child) if step.child else None,
         "started_at": _time(step.started_at),
         "finished_at": _time(step.finished_at),
     }
     if has_contents:
         # Where in our code it broke is for the run page only.
         error = {key: step.error[key] for key in step.error if key != "traceback"} if step.error else None
-        found |= {"error": error, "input": step.input, "output": step.output}
+        found |= {"error": error, "input": step.input, "output": step.output, "usage": step.usage}
     return found
+
+
+def _waits_for(run: RunView, *, has_contents: bool) -> dict[str, Any] | None:
+    why = engine.why_not_started(run.id)
+    if why is None:
+        return None
+    return {
+        "reason": why.reason,
+        "sentence": present.sentence(why, has_contents=has_contents),
+        "next_at": _time(why.next_at),
+    }
 
 
 def _time(when: datetime | None) -> str | None:

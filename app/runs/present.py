@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from flask import url_for
+from markupsafe import Markup, escape
 
+from app.engine import StepView, Why
+from app.lib import text as words
+from app.lib.clock import now
 from app.lib.ids import parse_id
-from app.ui import has_endpoint
+from app.ui import has_endpoint, time_element
 
 MAX_SHOWN = 4_000  # characters of one JSON value on the page; all of it is one click away
+
+LONGEST_INLINE = 60
 
 _SUBJECTS = {"video": ("videos.show", "video_id", "the video")}
 
@@ -39,6 +47,69 @@ def precise(seconds: float | None) -> str:
     if whole < 3600:  # noqa: PLR2004
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def moment(when: datetime) -> Markup:
+    """Return a time to come: "26 Nov 2026, 14:32 UTC (in 3 h)", or the date alone when that is more than a day away."""
+    date = f"{when.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+    return Markup("{} ({})").format(date, time_element(when)) if when - now() < timedelta(days=1) else escape(date)
+
+
+def sentence(why: Why, *, has_contents: bool) -> str:
+    """Return what keeps a run from executing; without contents not the value by which a limit is counted."""
+    if has_contents or why.reason != "concurrency":
+        return why.sentence
+    return f"It waits for a free place within a limit; it is number {why.position} in that queue."
+
+
+def waiting(why: Why | None, steps: Sequence[StepView], *, has_contents: bool) -> Markup | None:
+    """Return what a run waits for, in one sentence, with until when and links to the runs that it waits for."""
+    if why is None:
+        return None
+    said = escape(sentence(why, has_contents=has_contents).rstrip("."))
+    children = [step for step in steps if step.child and step.status == "waiting"]
+    for step in children:
+        link = Markup('<a href="{}">the run</a>').format(url_for("runs.show", run_id=step.child))
+        named = Markup('{} that its step <span class="mono">{}</span> has started').format(link, step.key)
+        said = said.replace(f"the run {step.child}, which it has started", named)
+    if why.position is not None:  # what happens to others is not told here
+        said += Markup(", as of {}").format(time_element(now()))
+    elif why.next_at and why.reason == "sleeping":
+        said += Markup(" until {}").format(moment(why.next_at))
+    elif why.next_at and why.reason == "waiting":
+        until = min((step.until for step in steps if step.until and step.status == "waiting"), default=None)
+        said += Markup(", until {} at the latest").format(moment(until)) if until else Markup("")
+    elif why.next_at:
+        said += Markup(": {}").format(moment(why.next_at))
+    return said + Markup(".")
+
+
+def inline(value: Any) -> str | None:
+    """Return a value as it may stand within a line; None when it is too long for that."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if isinstance(value, str) or len(text) <= LONGEST_INLINE else None
+
+
+def log_fields(fields: Any) -> str:
+    """Return what a line of the log says besides, in one line: `video=7 seconds=2.5`."""
+    if not isinstance(fields, dict):
+        return "" if fields is None else str(fields)
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
+    return " ".join(f"{name}={text}" for name, text in texts.items())
+
+
+def usage_facts(steps: Sequence[StepView]) -> list[tuple[str, str]]:
+    """Return the models, tokens and cost of all steps that asked one; nothing when none did."""
+    used = [step.usage for step in steps if step.usage]
+    models = sorted({str(usage["model"]) for usage in used if usage.get("model")})
+    totals = [(label, sum(usage.get(name) or 0 for usage in used)) for label, name in _TOTALS]
+    facts = [("Models" if len(models) > 1 else "Model", ", ".join(models))] if models else []
+    facts += [(label, f"{total:,}") for label, total in totals if total]
+    cost = [usage["cost_microusd"] for usage in used if usage.get("cost_microusd") is not None]
+    return facts + ([("Cost", words.money(sum(cost)))] if cost else [])
+
+
+_TOTALS = (("Tokens read", "input_tokens"), ("Tokens written", "output_tokens"))
 
 
 def subject_id(subject: str | None, kind: str) -> UUID | None:

@@ -19,7 +19,10 @@ from app.runs.models import AuditEntry
 from app.videos import queries_home
 
 PAGE = 50
-STATUSES = ("queued", "running", "waiting", "completed", "failed", "cancelled", "dead")
+STATUSES = (
+    *("queued", "running", "waiting", "paused", "debounced"),
+    *("completed", "failed", "cancelled", "dead", "skipped"),
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,18 @@ def get_for(user: Any, run_id: UUID) -> RunView:
     return found
 
 
+def get_own(user: Any, run_id: UUID) -> RunView:
+    """Return a run that the person owns, for what not even administrators may do.
+
+    Raises:
+        NotFound: there is none, or it is somebody else's.
+    """
+    found = get_for(user, run_id)
+    if not owns(user, found):
+        raise NotFound
+    return found
+
+
 def owns(user: Any, run: RunView) -> bool:
     """Tell whether this is the person's own run (then they see all of it)."""
     return bool(run.owner_id == user.id)
@@ -59,6 +74,15 @@ def list_page(
 def list_steps(run: RunView) -> list[StepView]:
     """Return the steps of a run in the order of its body."""
     return engine.list_steps(run.id)
+
+
+def events_waited_for(run: RunView) -> dict[str, list[str]]:
+    """Return the names of the events that each step waits for, by its key."""
+    found: dict[str, list[str]] = {}
+    for wait in engine.list_waits(run.id):
+        if (wait.kind, wait.status) == ("event", "open"):
+            found.setdefault(wait.key, []).append(wait.event_name)
+    return found
 
 
 def workflow_names() -> list[str]:

@@ -72,7 +72,7 @@ def show_contents(run_id: UUID) -> str:
 @login_required  # type: ignore[untyped-decorator]
 def show_step(run_id: UUID, key: str) -> ResponseReturnValue:
     """Show all of what a step was given and made, as JSON; the owner's only."""
-    run = _own(run_id)
+    run = queries.get_own(current_user, run_id)
     step = next((step for step in queries.list_steps(run) if step.key == key), None)
     if step is None:
         raise NotFound
@@ -92,29 +92,55 @@ def cancel(run_id: UUID) -> ResponseReturnValue:
     return redirect(url_for(".show", run_id=run_id), 303)
 
 
+@bp.post("/<uuid:run_id>/pause")
+@login_required  # type: ignore[untyped-decorator]
+def pause(run_id: UUID) -> ResponseReturnValue:
+    """Pause a run; an administrator's doing so is written down."""
+    run = queries.get_for(current_user, run_id)
+    service.pause_run(run)
+    if not queries.owns(current_user, run):
+        service.note(current_user.id, "run.pause", run)
+    flash("The run is paused. A step that is being executed ends first.", "ok")
+    return redirect(url_for(".show", run_id=run_id), 303)
+
+
+@bp.post("/<uuid:run_id>/resume")
+@login_required  # type: ignore[untyped-decorator]
+def resume(run_id: UUID) -> ResponseReturnValue:
+    """Let a paused run go on, or one that was given up try anew; an administrator's doing so is written down."""
+    run = queries.get_for(current_user, run_id)
+    service.resume_run(run)
+    if not queries.owns(current_user, run):
+        service.note(current_user.id, "run.resume", run)
+    flash("The run tries anew." if run.status == "dead" else "The run goes on.", "ok")
+    return redirect(url_for(".show", run_id=run_id), 303)
+
+
+@bp.post("/<uuid:run_id>/replay")
+@login_required  # type: ignore[untyped-decorator]
+def replay(run_id: UUID) -> ResponseReturnValue:
+    """Run again from the beginning; the owner's only."""
+    new_id = service.replay(queries.get_own(current_user, run_id))
+    flash("Running again from the beginning.", "ok")
+    return redirect(url_for(".show", run_id=new_id), 303)
+
+
 @bp.post("/<uuid:run_id>/rerun")
 @login_required  # type: ignore[untyped-decorator]
 def rerun(run_id: UUID) -> ResponseReturnValue:
     """Run again from a step, with edited input or as it was; the owner's only."""
-    run = _own(run_id)
+    run = queries.get_own(current_user, run_id)
     key, step_input = forms.parse_rerun(request.form, queries.list_steps(run))
     new_id = service.rerun(run, key, step_input)
     flash(f"Running again from {key}.", "ok")
     return redirect(url_for(".show", run_id=new_id), 303)
 
 
-def _own(run_id: UUID) -> RunView:
-    run = queries.get_for(current_user, run_id)
-    if not queries.owns(current_user, run):
-        raise NotFound
-    return run
-
-
 def _page(run: RunView, *, has_contents: bool, is_live: bool) -> str:
     is_own = queries.owns(current_user, run)
     values = views.body_values(run, has_contents=has_contents)
     if not is_own:  # what is shown this once may not be acted upon
-        values |= {"can_rerun": False, "retry_key": None, "owner": queries.owner_email(run)}
+        values |= {"can_rerun": False, "can_replay": False, "retry_key": None, "owner": queries.owner_email(run)}
     return render_template(
         "runs/show.html",
         topic=f"run:{run.id}/{'page' if is_own else 'meta'}" if is_live else None,

@@ -23,6 +23,45 @@ def cancel_run(run: RunView) -> None:
         raise Conflict("This run has already ended, so there is nothing to cancel.")
 
 
+def pause_run(run: RunView) -> None:
+    """Pause a run: at once, or after the step it is executing.
+
+    Raises:
+        Conflict: it has ended, or is paused, or is about to be cancelled.
+    """
+    if not engine.pause(run.id):
+        raise Conflict("This run has ended, is paused or is being cancelled, so there is nothing to pause.")
+
+
+def resume_run(run: RunView) -> None:
+    """Let a paused run go on, one that is about to pause not pause, and one that was given up try anew.
+
+    Raises:
+        Conflict: it is none of these, or its video is being worked on or has been since.
+        NotFound: its video no longer exists.
+    """
+    if run.status == "dead":
+        videos.take_up_again(run, _goes_on_at(engine.list_steps(run.id)))
+    if not engine.resume(run.id):
+        raise Conflict("This run is neither paused nor given up, so there is nothing to resume.")
+
+
+def replay(run: RunView) -> UUID:
+    """Start a new run of the same event from its beginning.
+
+    Raises:
+        Conflict: the run has not ended, follows another run by itself, or its video decides how it is made again.
+        NotFound: its workflow or its event no longer exists.
+    """
+    refusal = _why_not_again(run) or videos.why_no_replay(run)
+    if refusal is not None:
+        raise Conflict(refusal)
+    try:
+        return engine.replay(run.id)
+    except UnknownRun:
+        raise NotFound("The workflow or the event of this run is gone, so it cannot begin again.") from None
+
+
 def rerun(run: RunView, step_key: str, step_input: list[Any] | None = None) -> UUID:
     """Start a new run that goes on at a step of this one; `step_input` replaces the step's arguments.
 
@@ -30,22 +69,51 @@ def rerun(run: RunView, step_key: str, step_input: list[Any] | None = None) -> U
         Conflict: the run has not ended, follows another run by itself, or its video is being worked on.
         NotFound: it has no such step, or its workflow or its video no longer exists.
     """
-    if run.parent_run is not None:
-        raise Conflict("This run followed another one by itself. Run that one again instead.")
+    if _is_hook(run):
+        raise Conflict(_FOLLOWED)
     videos.go_on_at(run, step_key)  # the status of a video decides whether its workflows may go on
     try:
         return engine.rerun_from(run.id, step_key, step_input)
     except RunActive:
-        raise Conflict("This run has not ended yet. Cancel it first, or wait for its end.") from None
+        raise Conflict(_NOT_ENDED) from None
     except UnknownRun:
         raise NotFound("There is no such step to run again. Reload the page and choose another one.") from None
 
 
+def can_rerun(run: RunView) -> bool:
+    """Tell whether a run may go on at one of its steps, as a new run."""
+    return _why_not_again(run) is None
+
+
+def can_replay(run: RunView) -> bool:
+    """Tell whether a run may begin anew."""
+    return can_rerun(run) and videos.why_no_replay(run) is None
+
+
 def retry_key(run: RunView, steps: list[StepView]) -> str | None:
-    """Return at which step a retry would go on: the first that failed, else the last; None when there is none."""
-    if run.status not in ("failed", "cancelled", "dead") or run.parent_run is not None or not steps:
-        return None
-    return next((step.key for step in steps if step.status == "failed"), steps[-1].key)
+    """Return at which step a retry would go on: the first that failed, else the last; None when there is none.
+
+    A run that was given up is resumed instead: it goes on itself.
+    """
+    return _goes_on_at(steps) if run.status in ("failed", "cancelled") and not _is_hook(run) else None
+
+
+_FOLLOWED = "This run followed another one by itself. Run that one again instead."
+_NOT_ENDED = "This run has not ended yet. Cancel it first, or wait for its end."
+
+
+def _why_not_again(run: RunView) -> str | None:
+    return _FOLLOWED if _is_hook(run) else None if run.is_final else _NOT_ENDED
+
+
+def _is_hook(run: RunView) -> bool:
+    """Tell whether it cleans up after another run; one that a step has started can stand alone."""
+    return run.parent_run is not None and run.parent_step is None
+
+
+def _goes_on_at(steps: list[StepView]) -> str | None:
+    failed = (step.key for step in steps if step.status == "failed")
+    return next(failed, steps[-1].key if steps else None)
 
 
 def note(user_id: UUID, action: str, run: RunView) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from app.engine import RunView, StepView
 
 WIDTH = 1000.0  # the drawing is this many units wide
+RESTS = ("sleep", "wait", "invoke")  # the kinds of steps that do not work themselves
 NARROWEST = 3.0  # so that what took no time can still be seen
 
 
@@ -69,9 +70,10 @@ def _line(step: StepView, ready_at: datetime, begin: datetime, end: datetime, no
         for item in step.attempts
         if item.get("started_at") and item.get("finished_at")
     ]
-    if step.started_at and step.status in ("completed", "running"):
-        bars.append(_bar("work", step.started_at, step.finished_at or now, begin, end))
-    finished = step.finished_at or (now if step.status == "running" else None)
+    if step.started_at and (step.kind in RESTS or step.status in ("completed", "running")):
+        kind = "queue" if step.kind in RESTS else "work"
+        bars.append(_bar(kind, step.started_at, step.finished_at or now, begin, end))
+    finished = step.finished_at or (now if step.status in ("running", "sleeping", "waiting") else None)
     return Line(
         tuple(bars), (began - ready_at).total_seconds(), (finished - began).total_seconds() if finished else None
     )

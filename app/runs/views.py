@@ -14,6 +14,7 @@ from app.lib.clock import now
 from app.runs import present, queries, service, timeline
 
 MAX_STEPS = 300  # on one page
+MAX_LINES = 200  # of its log, the last ones
 
 
 def register() -> None:
@@ -37,13 +38,18 @@ def body_values(run: RunView, *, has_contents: bool) -> dict[str, Any]:
         "queue_seconds": timeline.queue_seconds(run),
         "run_seconds": ((run.finished_at or moment) - run.started_at).total_seconds() if run.started_at else None,
         "has_contents": has_contents,
-        "can_rerun": has_contents and run.is_final and run.parent_run is None,
+        "waiting": present.waiting(engine.why_not_started(run.id), steps, has_contents=has_contents),
+        "events": queries.events_waited_for(run),
+        "can_rerun": has_contents and service.can_rerun(run),
+        "can_replay": has_contents and service.can_replay(run),
         "retry_key": service.retry_key(run, steps) if has_contents else None,
         "subject": present.subject_link(run.subject),
         "title": queries.titles([run]).get(run.id) if has_contents else None,
         "owner": "" if has_contents else queries.owner_email(run),
-        "precise": present.precise,
-        "shortened": present.shortened,
+        "usage": present.usage_facts(steps) if has_contents else [],
+        "logs": engine.list_logs(run.id)[-MAX_LINES:] if has_contents else [],
+        "most_lines": MAX_LINES,
+        "present": present,
     }
 
 

@@ -52,11 +52,12 @@ def _is_in_other_hands(video: Video, run_id: UUID, code: str) -> bool:
     """Tell whether another run is at work on the video and will end it.
 
     A cancelled run ends when its step under way does; by then the person may have asked for a retry, so a younger run
-    has the video. One that found it busy leaves it to an older one, too.
+    has the video. One that was given up may have been resumed meanwhile. One that found the video busy leaves it to an
+    older one, too.
     """
     runs = engine.list_runs(owner_id=video.owner_id, subject=f"video:{video.id}", limit=20)
-    others = [run for run in runs if run.workflow in events.PIPELINE and not run.is_final and run.id != run_id]
-    return any(run.id > run_id or code == statuses.Busy.code for run in others)
+    active = [run for run in runs if run.workflow in events.PIPELINE and not run.is_final]
+    return any(run.id >= run_id or code == statuses.Busy.code for run in active)
 
 
 def sentence(status: str, error: dict[str, Any], run_id: UUID) -> str:

@@ -18,6 +18,7 @@ MESSAGES = {
     "failed": "Failed",
     "cancelled": "Cancelled",
 }
+PAUSED = "Paused; it goes on when its run is resumed"
 
 
 def progress(video: Video) -> dict[str, Any]:
@@ -73,6 +74,8 @@ def _add_runs(found: dict[str, Any], runs: list[RunView]) -> None:
     }
     if newest.status == "queued" and newest.held_by:
         found["message"] = "Waiting for your other videos"
+    if newest.status == "paused":
+        found |= {"message": PAUSED, "eta_seconds": None}
 
 
 def _completed(run: RunView | None) -> list[str]:

@@ -50,6 +50,7 @@ def show_library() -> str:
         has_samples=samples.are_there(),
         deleted=queries.find_deleted(current_user.id, request.args.get("deleted")),
         progress_of=progress_of,
+        paused_message=progress.PAUSED,
         news=render_news(current_user.id),
         topics=[f"videos:{current_user.id}/list", *(f"video:{video.id}/card" for video in page.items)],
         next_url=_library_url(wanted, page.next_cursor) if page.next_cursor else None,
@@ -189,7 +190,8 @@ def _library_url(wanted: queries.LibraryFilter, cursor: str) -> str:
 
 
 def _card(video: Video) -> str:
-    return render_template("videos/_card.html", video=video, progress=progress_of(video))
+    values = {"progress": progress_of(video), "paused_message": progress.PAUSED}
+    return render_template("videos/_card.html", video=video, **values)
 
 
 def do_and_say(video_id: UUID, verb: Callable[[Video], object], message: str) -> Video:

@@ -14,7 +14,9 @@ from app.videos.service_library import (
     restore,
     retry,
     save_waveform,
+    take_up_again,
     transcribe_again,
+    why_no_replay,
 )
 from app.videos.service_transcript import request_reprocess
 from app.videos.service_uploads import remove_expired, remove_left_behind
@@ -36,5 +38,7 @@ __all__ = [
     "restore",
     "retry",
     "save_waveform",
+    "take_up_again",
     "transcribe_again",
+    "why_no_replay",
 ]

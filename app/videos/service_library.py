@@ -63,12 +63,40 @@ def go_on_at(run: RunView, step: str) -> None:
         NotFound: the video is gone.
         Conflict: work on it is under way.
     """
-    video_id = parse_id((run.subject or "").removeprefix("video:"))
-    if run.workflow not in PIPELINE or step == "remove-files" or video_id is None or run.owner_id is None:
+    video = _video_at(run, step)
+    if video is not None:
+        _give_status(video, run, step)
+
+
+def take_up_again(run: RunView, step: str | None) -> None:
+    """Give the video of a run that was given up the status that it has at `step`, since that same run goes on there.
+
+    Raises:
+        NotFound: the video is gone.
+        Conflict: work on it is under way, or it has been worked on since.
+    """
+    video = _video_at(run, step)
+    if video is None:
         return
-    video = statuses.get_video(run.owner_id, video_id)
-    if not _change_status(video, FINAL, statuses.status_at(run.workflow, step)):
-        raise Conflict("Work on this video is under way. Wait for it, or cancel it first.")
+    last = _last_run(video)
+    if last is not None and last.id != run.id:
+        raise Conflict("This video has been worked on since. If it is not as it should be, retry it on its own page.")
+    _give_status(video, run, step)
+
+
+def why_no_replay(run: RunView) -> str | None:
+    """Return why a run is not to begin anew from its event, or None: it would pay for the same work twice.
+
+    The pages of videos offer what is meant by it, and say what it costs.
+    """
+    if run.workflow in PIPELINE:
+        return (
+            "Its video decides how it is made again. Open the video: Retry goes on after what is done and paid for; "
+            "Transcribe again begins anew, and says what that costs."
+        )
+    if run.event_name == events.BATCH_REPROCESS and (run.input or {}).get("force"):
+        return "It would pay for all of its vectors again. If you mean that, ask for them anew, as you did before."
+    return None
 
 
 def transcribe_again(video: Video, *, ignore_captions: bool = False) -> None:
@@ -170,6 +198,19 @@ def purge_rows(owner_id: UUID, video_id: UUID) -> int:
 
 
 _ACTIVE = ("pending", "transcribing", "processing", "embedding")
+
+
+def _video_at(run: RunView, step: str | None) -> Video | None:
+    """Return the video to which a run gives its status at `step`; None when it gives none there."""
+    video_id = parse_id((run.subject or "").removeprefix("video:"))
+    if run.workflow not in PIPELINE or step == "remove-files" or video_id is None or run.owner_id is None:
+        return None
+    return statuses.get_video(run.owner_id, video_id)
+
+
+def _give_status(video: Video, run: RunView, step: str | None) -> None:
+    if not _change_status(video, FINAL, statuses.status_at(run.workflow, step)):
+        raise Conflict("Work on this video is under way. Wait for it, or cancel it first.")
 
 
 def _request_transcript(video: Video, *, ignore_captions: bool) -> None:

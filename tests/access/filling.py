@@ -30,6 +30,12 @@ OTHERS = {
     ("videos.cancel", "video_id"): "waiting",
     ("videos_api.cancel_video", "video_id"): "waiting",
     ("runs.cancel", "run_id"): "waiting run",
+    ("runs.pause", "run_id"): "waiting run",
+    ("runs_api.pause_run", "run_id"): "waiting run",
+    ("runs.resume", "run_id"): "paused run",
+    ("runs_api.resume_run", "run_id"): "paused run",
+    ("runs.replay", "run_id"): "waveform run",  # a run that gives a video its status is not replayed
+    ("runs_api.replay_run", "run_id"): "waveform run",
     ("tus.show", "upload_id"): "open upload",
     ("tus.add", "upload_id"): "open upload",
 }

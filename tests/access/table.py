@@ -71,6 +71,9 @@ POST    302 404 404 200 404 404 200 302  /admin/rq/requeue/<queue_name>
 GET     302 404 404 200 404 404 200 302  /admin/rq/static/<path:filename>
 GET     401 200 200 200 200 200 200 401  /api/me
 GET     401 200 404 200 200 404 200 401  /api/runs/<uuid:run_id>
+POST    401 200 404 200 200 404 200 401  /api/runs/<uuid:run_id>/pause
+POST    401 201 404 404 201 404 404 401  /api/runs/<uuid:run_id>/replay
+POST    401 200 404 200 200 404 200 401  /api/runs/<uuid:run_id>/resume
 GET     401 200 404 404 200 404 404 401  /api/search
 POST    401 201 404 404 201 404 404 401  /api/video/upload
 GET     401 200 200 200 200 200 200 401  /api/videos
@@ -100,7 +103,10 @@ GET     503 503 503 503 503 503 503 503  /readyz
 GET     302 200 200 200 200 200 200 302  /runs
 GET     302 200 404 200 200 404 200 302  /runs/<uuid:run_id>
 POST    302 303 404 303 303 404 303 302  /runs/<uuid:run_id>/cancel
+POST    302 303 404 303 303 404 303 302  /runs/<uuid:run_id>/pause
+POST    302 303 404 404 303 404 404 302  /runs/<uuid:run_id>/replay
 POST    302 303 404 404 303 404 404 302  /runs/<uuid:run_id>/rerun
+POST    302 303 404 303 303 404 303 302  /runs/<uuid:run_id>/resume
 POST    302 200 404 200 200 404 200 302  /runs/<uuid:run_id>/show
 GET     302 200 404 404 200 404 404 302  /runs/<uuid:run_id>/steps/<path:key>
 GET     302 200 200 200 200 200 200 302  /search

@@ -193,11 +193,15 @@ def _make_videos(world: World, alice: User) -> None:
     videos.delete(deleted)
     deleted.deleted_at = now() + timedelta(hours=1)  # so that it can be taken back however slow the tests are
     db.session.commit()
-    waiting = video(f"{TITLE} waiting")  # its run stands in the queue
+    waiting, paused = video(f"{TITLE} waiting"), video(f"{TITLE} paused")  # their runs stand in the queue
     runs = {run.subject: run for run in engine.list_runs(owner_id=alice.id) if run.workflow == "transcribe-video"}
-    for name, made in {"video": completed, "deleted": deleted, "failed": failed, "waiting": waiting}.items():
+    named = {"video": completed, "deleted": deleted, "failed": failed, "waiting": waiting, "paused": paused}
+    for name, made in named.items():
         world.things[name] = made.id
         world.things[f"{name} run"] = runs[f"video:{made.id}"].id
+    engine.pause(world.things["paused run"])
+    waveforms = engine.list_runs(owner_id=alice.id, workflow="draw-waveform", status="completed")
+    world.things["waveform run"] = waveforms[-1].id
     world.things["step"] = engine.list_steps(world.things["video run"])[0].key
     world.things["storage key"] = completed.storage_key
     world.things["media token"] = links.signed_url(completed).rpartition("/")[2]

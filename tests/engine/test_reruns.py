@@ -291,4 +291,4 @@ def test_a_rerun_from_a_sleep_sleeps_whatever_input_it_was_given():
     new_id = rerun_from(list_runs(workflow="sleepy")[0].id, "nap", ["2m"])
     db.session.commit()
     assert drain() == [("sleepy", "waiting")]
-    assert [found.status for found in list_steps(new_id)] == ["completed"]
+    assert [found.status for found in list_steps(new_id)] == ["sleeping"]

@@ -68,6 +68,8 @@ def test_a_count_has_its_noun():
         (timedelta(hours=30), "yesterday"),
         (timedelta(days=3), "3 days ago"),
         (timedelta(days=40), "31 Jan 2026"),
+        (-timedelta(seconds=4), "just now"),
+        (-timedelta(seconds=20), "in a moment"),
         (-timedelta(minutes=5), "in 5 min"),
     ],
 )
