@@ -6,11 +6,12 @@ what another one has locked.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -56,15 +57,18 @@ def _do_all(after: After) -> None:
         for statement in (store_upkeep.OVERDUE, _orphaned()):
             for late in store_upkeep.late(connection, statement, BATCH):
                 after.add(_or_say(late.id, _cancel, connection, statement, late))
-        after.started += schedules.tick(connection)
+        with _going_on("schedules"):
+            after.started += schedules.tick(connection)
         for _ in range(HOLDS):
             if store_admission.hold_paused(connection) < store_admission.BATCH:
                 break
         after.queued(_repair_held(connection))
-        waits.look_for_forgotten(connection)
+        with _going_on("waits"):
+            waits.look_for_forgotten(connection)
         connection.execute(store_upkeep.FORGET, [BATCH])
         connection.execute(store_upkeep.FORGET_WORKERS)
-        retention.sweep(connection)
+        with _going_on("retention"):
+            retention.sweep(connection)
 
 
 def seconds_to_next() -> float:
@@ -96,6 +100,17 @@ def identity(name: str, kind: str, threads: int, busy: int = 0) -> dict[str, Any
     host = socket.gethostname()
     found = {"name": name, "kind": kind, "host": host, "pid": os.getpid(), "threads": threads, "busy": busy}
     return {**found, "workflows": [] if kind == "upkeep" else registry.names()}
+
+
+@contextlib.contextmanager
+def _going_on(part: str) -> Iterator[None]:
+    """Go on after this part of a pass, whatever one bad row does in it: the parts behind it would never come."""
+    try:
+        yield
+    except DATABASE_IS_AWAY:
+        raise
+    except Exception:  # noqa: BLE001  (as at the end of the loop)
+        logger.exception("upkeep.part_failed", part=part)
 
 
 def _orphaned() -> str:
