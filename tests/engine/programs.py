@@ -76,7 +76,12 @@ def blocks(depth, *, is_alone=True, most=4):
 
 def programs(depth=2):
     """Return a strategy for numbered programs."""
-    return blocks(depth).map(lambda program: numbered(program, itertools.count(1)))
+    return blocks(depth).map(lambda program: counted(program, 1))
+
+
+def counted(program, first):
+    """Return the program with its nodes numbered from `first` on."""
+    return numbered(program, itertools.count(first))
 
 
 def numbered(program, numbers):

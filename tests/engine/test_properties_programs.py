@@ -31,7 +31,7 @@ def lives(kinds=chaos.KINDS):
 def test_a_random_workflow_comes_to_what_the_model_says(house, program):
     play.empty()
     game = play.Play(program)
-    game.finish()
+    play.finish([game])
     game.check()
 
 
@@ -42,5 +42,5 @@ def test_random_workflows_with_random_crashes_give_the_same_results_and_every_re
 ):
     play.empty()
     game = play.Play(program)
-    game.finish(faults)
+    play.finish([game], faults)
     game.check()
