@@ -124,7 +124,7 @@ class Interpreter:
         workflow("program", on="program/start", retries=model.RETRIES, backoff=(10,), on_failure=self.hook)(self.body)
 
     def hook(self, ctx, outcome):
-        _write(outcome.run_id, outcome.event.data["n"], "on-failure")
+        write(outcome.run_id, outcome.event.data["n"], "on-failure")
 
     def body(self, ctx, step):
         return self.block(ctx, step, ctx.event.data["program"])
@@ -138,7 +138,7 @@ class Interpreter:
         if made["how"] == "outside":
             self.calls.append((made["n"], key, ctx.key))
         if made["how"] == "session":
-            _write(ctx.run_id, made["n"], key)
+            write(ctx.run_id, made["n"], key)
         for verb, value in made["meta"]:
             self._change(ctx, verb, value)
         chaos.point()
@@ -205,7 +205,7 @@ class Interpreter:
         return ctx.now().isoformat()
 
 
-def _write(run_id, site, key):
+def write(run_id, site, key):
     """Write a row in the step's own transaction."""
     statement = sa.text("INSERT INTO effect (run_id, site, key) VALUES (:run_id, :site, :key)")
     runtime().ports.session.execute(statement, {"run_id": run_id, "site": site, "key": key})
