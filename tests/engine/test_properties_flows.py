@@ -85,8 +85,18 @@ class Row:
         return self.status not in FINAL
 
 
+@dataclass(frozen=True)
+class Sent:
+    """What came of an event: new runs, in the presence of `others` of the same workflow and key."""
+
+    new: list[Row]
+    others: list[Row]  # as they were before
+    after: dict[object, Row]
+    own_time: tuple[float, object]
+
+
 def all_runs() -> list[Row]:
-    return [Row(*row) for row in play.execute(f"SELECT {COLUMNS} FROM run ORDER BY sort_at, id")]
+    return [Row(*row) for row in play.execute(f"SELECT {COLUMNS} FROM run ORDER BY sort_at, id")]  # noqa: S608  (constant text)
 
 
 def limit_of(key: str) -> int:
@@ -153,50 +163,50 @@ class Flows(RuleBasedStateMachine):
         new = [row for run_id, row in after.items() if run_id not in before]
         self.key_of |= {row.id: key for row in new}
         others = [row for row in before.values() if row.workflow == name and self.key_of[row.id] == key]
-        getattr(self, f"check_{name}")(new, others, after, own_time)
+        getattr(self, f"check_{name}")(Sent(new, others, after, own_time))
         assert len(after) == len(before) + len(new)
 
-    def check_keyed(self, new, others, after, own_time):
-        assert [row.status for row in new] == ["queued"]
+    def check_keyed(self, sent):
+        assert [row.status for row in sent.new] == ["queued"]
 
-    def check_spaced(self, new, others, after, own_time):
-        [row] = new
+    def check_spaced(self, sent):
+        [row] = sent.new
         assert (row.status, row.reason) in (("queued", None), ("waiting", "throttled"))
         self.starts.append(row.due_at or row.created_at)
 
-    def check_rated(self, new, others, after, own_time):
-        [row] = new
+    def check_rated(self, sent):
+        [row] = sent.new
         since = row.created_at - timedelta(seconds=PERIOD)
         lately = [
             other
-            for other in after.values()
+            for other in sent.after.values()
             if other.workflow == "rated" and other.status != "skipped" and other.created_at > since
         ]
         assert len(lately) <= 2 * STARTS
         assert row.status == "queued" or (row.status == "skipped" and len(lately) >= STARTS)
 
-    def check_one(self, new, others, after, own_time):
-        [row] = new
-        assert row.status == ("skipped" if any(other.goes_on for other in others) else "queued")
+    def check_one(self, sent):
+        [row] = sent.new
+        assert row.status == ("skipped" if any(other.goes_on for other in sent.others) else "queued")
 
-    def check_last(self, new, others, after, own_time):
-        assert [row.status for row in new] == ["queued"]
-        for other in others:
-            now = after[other.id]
+    def check_last(self, sent):
+        assert [row.status for row in sent.new] == ["queued"]
+        for other in sent.others:
+            now = sent.after[other.id]
             assert not now.goes_on or now.requested == "cancel"
             self.cancelled |= {other.id} if other.goes_on else set()
 
-    def check_calm(self, new, others, after, own_time):
-        gathering = [other for other in others if other.status == "debounced"]
-        assert len(new) + len(gathering) == 1
-        assert [row.status for row in new] in ([], ["debounced"])
-        [row] = new or gathering
-        self.gathered.setdefault(row.id, []).append(own_time)
-        assert after[row.id].event_id == max(self.gathered[row.id])[1]
+    def check_calm(self, sent):
+        gathering = [other for other in sent.others if other.status == "debounced"]
+        assert len(sent.new) + len(gathering) == 1
+        assert [row.status for row in sent.new] in ([], ["debounced"])
+        [row] = sent.new or gathering
+        self.gathered.setdefault(row.id, []).append(sent.own_time)
+        assert sent.after[row.id].event_id == max(self.gathered[row.id])[1]
 
-    def check_once(self, new, others, after, own_time):
-        is_known = any(other.is_of_today and other.status not in RELEASED for other in others)
-        assert [row.status for row in new] == ([] if is_known else ["queued"])
+    def check_once(self, sent):
+        is_known = any(other.is_of_today and other.status not in RELEASED for other in sent.others)
+        assert [row.status for row in sent.new] == ([] if is_known else ["queued"])
 
     # What workers do.
 
@@ -312,7 +322,9 @@ class Flows(RuleBasedStateMachine):
         for claimed in self.open:
             assert chaos.live(lambda claimed=claimed: chaos.advancing(*claimed)) == "lost"
         for row in all_runs():
-            expected = "cancelled" if row.id in self.cancelled else "skipped" if row.status == "skipped" else "completed"
+            expected = (
+                "cancelled" if row.id in self.cancelled else "skipped" if row.status == "skipped" else "completed"
+            )
             assert row.status == expected, f"{row.workflow} is {row.status}"
         effects = Counter(play.execute("SELECT run_id, key FROM effect"))
         assert set(effects.values()) <= {1}
