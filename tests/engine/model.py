@@ -172,7 +172,8 @@ class ModelRun:
             raise failures[0]
         return results
 
-    parallel = map
+    def parallel(self, node, scope):
+        return self.map(node, scope)
 
     def attempt_(self, node, scope):
         try:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from datetime import timedelta
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from hypothesis import strategies as st
 
-from app.engine import NonRetriable, RetryAfter, StepError, current, workflow
+from app.engine import Context, NonRetriable, RetryAfter, Step, StepError, current, workflow
 from app.engine.runtime import runtime
 from tests.engine import chaos, model
 
@@ -113,6 +114,13 @@ def waits_outside(program, run):
             yield from waits_outside(part, below)
 
 
+class Place(NamedTuple):
+    """Where in a run the interpreter is."""
+
+    ctx: Context
+    step: Step
+
+
 class Interpreter:
     """The workflow that interprets programs on the engine, and what it has done outside of the database."""
 
@@ -123,22 +131,22 @@ class Interpreter:
     def register(self) -> None:
         workflow("program", on="program/start", retries=model.RETRIES, backoff=(10,), on_failure=self.hook)(self.body)
 
-    def hook(self, ctx, outcome):
-        _write(outcome.run_id, outcome.event.data["n"], "on-failure")
+    def hook(self, _ctx, outcome):
+        write(outcome.run_id, outcome.event.data["n"], "on-failure")
 
     def body(self, ctx, step):
-        return self.block(ctx, step, ctx.event.data["program"])
+        return self.block(Place(ctx, step), ctx.event.data["program"])
 
-    def block(self, ctx, step, program):
-        return [getattr(self, made["do"])(ctx, step, made) for made in program]
+    def block(self, at, program):
+        return [getattr(self, made["do"])(at, made) for made in program]
 
-    def _work(self, ctx, made, _session=None):
+    def _work(self, ctx, made):
         key = current.key()
         assert ctx.key.startswith(f"{ctx.run_id}/")
         if made["how"] == "outside":
             self.calls.append((made["n"], key, ctx.key))
         if made["how"] == "session":
-            _write(ctx.run_id, made["n"], key)
+            write(ctx.run_id, made["n"], key)
         for verb, value in made["meta"]:
             self._change(ctx, verb, value)
         chaos.point()
@@ -149,63 +157,68 @@ class Interpreter:
             raise (NonRetriable if made["is_hopeless"] and made["is_fatal"] else RuntimeError)("planned")
         return model.value_of(made)
 
-    def run(self, ctx, step, made):
+    def run(self, at, made):
         retries = 1 if made["is_hopeless"] else None
-        return model.shown(step.run(made["id"], lambda: self._work(ctx, made), retries=retries))
+        return model.shown(at.step.run(made["id"], lambda: self._work(at.ctx, made), retries=retries))
 
-    def transaction(self, ctx, step, made):
+    def transaction(self, at, made):
         retries = 1 if made["is_hopeless"] else None
-        return model.shown(step.transaction(made["id"], lambda _: self._work(ctx, made), retries=retries))
+        return model.shown(at.step.transaction(made["id"], lambda _: self._work(at.ctx, made), retries=retries))
 
     def _change(self, ctx, verb, value):
         key = {"set": "set", "increment": "count", "append": "list"}[verb]
         getattr(ctx.meta, verb)(key, value)
 
-    def meta_(self, ctx, step, made):
-        self._change(ctx, *made["change"])
+    def meta_(self, at, made):
+        self._change(at.ctx, *made["change"])
 
-    def sleep(self, ctx, step, made):
-        step.sleep(made["id"], made["seconds"])
+    def sleep(self, at, made):
+        at.step.sleep(made["id"], made["seconds"])
 
-    def flaky(self, ctx, step, made):
-        if ctx.attempt <= made["times"]:
+    def flaky(self, at, made):
+        if at.ctx.attempt <= made["times"]:
             raise RuntimeError("planned")
         return "steady"
 
-    def send(self, ctx, step, made):
-        step.send_event(made["id"], made["name"], {"n": made["n"], "course": made["course"]})
+    def send(self, at, made):
+        at.step.send_event(made["id"], made["name"], {"n": made["n"], "course": made["course"]})
 
-    def wait(self, ctx, step, made):
+    def wait(self, at, made):
         timeout = timedelta(days=80) if made["name"].startswith(OUTSIDE) else "20m"
         match = "data.course" if made["match"] else None
-        event = step.wait_for_event(made["id"], ["never/y", made["name"]], match=match, timeout=timeout)
+        event = at.step.wait_for_event(made["id"], ["never/y", made["name"]], match=match, timeout=timeout)
         return None if event is None else event.data["n"]
 
-    def invoke(self, ctx, step, made):
-        return step.invoke(made["id"], "program", {name: made[name] for name in ("n", "course", "program")})
+    def invoke(self, at, made):
+        return at.step.invoke(made["id"], "program", {name: made[name] for name in ("n", "course", "program")})
 
-    def map(self, ctx, step, made):
-        return step.map(made["id"], lambda s, part: self.block(ctx, s, part), made["branches"], limit=made["limit"])
+    def map(self, at, made):
+        return at.step.map(
+            made["id"], lambda s, part: self.block(at._replace(step=s), part), made["branches"], limit=made["limit"]
+        )
 
-    def parallel(self, ctx, step, made):
-        named = {str(n): lambda s, part=part: self.block(ctx, s, part) for n, part in enumerate(made["branches"])}
-        return list(step.parallel(made["id"], named, limit=made["limit"]).values())
+    def parallel(self, at, made):
+        named = {
+            str(n): lambda s, part=part: self.block(at._replace(step=s), part)
+            for n, part in enumerate(made["branches"])
+        }
+        return list(at.step.parallel(made["id"], named, limit=made["limit"]).values())
 
-    def attempt_(self, ctx, step, made):
+    def attempt_(self, at, made):
         try:
-            return self.block(ctx, step, made["program"])
+            return self.block(at, made["program"])
         except StepError as error:
             return {"failed": error.step}
 
-    def choose(self, ctx, step, made):
-        drawn = ctx.random()
-        return [drawn, self.block(ctx, step, made["less" if drawn < 0.5 else "more"])]
+    def choose(self, at, made):
+        drawn = at.ctx.random()
+        return [drawn, self.block(at, made["less" if drawn < 0.5 else "more"])]
 
-    def now(self, ctx, step, made):
-        return ctx.now().isoformat()
+    def now(self, at, _made):
+        return at.ctx.now().isoformat()
 
 
-def _write(run_id, site, key):
+def write(run_id, site, key):
     """Write a row in the step's own transaction."""
     statement = sa.text("INSERT INTO effect (run_id, site, key) VALUES (:run_id, :site, :key)")
     runtime().ports.session.execute(statement, {"run_id": run_id, "site": site, "key": key})
