@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
 
@@ -19,6 +19,18 @@ Log = structlog.typing.FilteringBoundLogger
 def get(name: str) -> Log:
     """Return the logger of one module; bound context (run_id, step) is added by whoever set it."""
     return cast("Log", structlog.get_logger(name))
+
+
+class _Stderr:
+    """The error stream as it is at each line: another one may have taken its place, and the first may be closed."""
+
+    def write(self, text: str) -> int:
+        """Write a line."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Have it written."""
+        sys.stderr.flush()
 
 
 def configure(settings: Settings) -> None:
@@ -41,11 +53,11 @@ def configure(settings: Settings) -> None:
     structlog.configure(
         processors=[*shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _Stderr())),
         cache_logger_on_first_use=False,
     )
     # Libraries write with the standard library's logging; their lines get the shape of ours.
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_Stderr())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

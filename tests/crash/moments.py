@@ -94,7 +94,7 @@ def _in_upkeep(*_: object) -> bool:
     return threading.current_thread().name == "upkeep"
 
 
-def _in_matcher(_connection: object, ids: list[object]) -> bool:
+def _in_matcher(_connection: object, ids: list[object], _until: float) -> bool:
     return threading.current_thread().name == "matcher" and bool(ids)
 
 
