@@ -335,7 +335,7 @@ def load_memo(connection: Connection, run_id: UUID, key: str) -> Memo | None:
 
 def save_blob(connection: Connection, blob_id: UUID, text: str) -> None:
     """Write a large result, in the transaction of its memo."""
-    connection.execute("INSERT INTO blob (id, data) VALUES (%s, %s::json)", [blob_id, text])
+    connection.execute("INSERT INTO blob (id, data) VALUES (%s, %s::json) ON CONFLICT DO NOTHING", [blob_id, text])
 
 
 def load_blob(connection: Connection, blob_id: UUID) -> Any:
