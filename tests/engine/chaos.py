@@ -84,7 +84,9 @@ _inside: ContextVar[bool] = ContextVar("inside a call", default=False)
 def faults(kinds=KINDS, most=70):
     """Return a strategy for the faults of one life."""
     at = st.integers(1, most)
-    return st.builds(Fault, at, st.sampled_from(kinds), st.none() | st.integers(1, 30), st.sampled_from([True, True, False]))
+    return st.builds(
+        Fault, at, st.sampled_from(kinds), st.none() | st.integers(1, 30), st.sampled_from([True, True, False])
+    )
 
 
 def point() -> None:

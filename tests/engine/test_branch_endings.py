@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from app.engine import workflow
-from app.engine.testing import run_workflow
+from app.db import db
+from app.engine import advance, send, upkeep, workflow
+from app.engine.runtime import runtime
+from app.engine.testing import clock, run_workflow
 
 
 def test_the_failure_of_the_first_branch_in_order_is_raised_after_all_have_ended():
@@ -67,3 +69,23 @@ def test_empty_branches_are_fine():
         return [step.map("none", lambda s, _n: s.run("x", int), []), step.parallel("nothing", {})]
 
     assert run_workflow(empty, {}).output == [[], {}]
+
+
+def test_a_worker_that_is_refused_in_one_branch_begins_no_step_in_the_others():
+    """A process froze in a step of the first branch, and its clock with it: only the database knows of the take-over."""
+    begun = []
+
+    @workflow("frozen", on="test/frozen")
+    def frozen(ctx, step):
+        def work(number):
+            begun.append(number)
+            clock.advance(runtime().ports.lease_seconds + 1)
+            upkeep.run_pass()
+
+        step.map("branch", lambda s, n: s.run("work", work, n), range(4), limit=1)
+
+    send("test/frozen", {}, owner_id=None)
+    db.session.commit()
+    [claimed] = advance.claim_batch("mine", 1)
+    assert advance.advance(*claimed) == "lost"
+    assert begun == [0]
