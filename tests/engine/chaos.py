@@ -17,7 +17,7 @@ import psycopg
 from hypothesis import strategies as st
 from psycopg.pq import TransactionStatus
 
-from app.engine import advance, upkeep
+from app.engine import advance, current, upkeep
 from app.engine.runtime import DATABASE_IS_AWAY, Pool, runtime
 from app.engine.store import Claimed
 from app.engine.testing import SimulatedCrash
@@ -55,7 +55,7 @@ class Life:
     stops: Fault | None = None  # for a while, as soon as it is in no transaction
     run: Claimed | None = None  # the claim that it is advancing
     known: tuple[object, ...] = ()  # about that run, as it was when it was another's and this process woke up
-    begun: Counter[int] = field(default_factory=Counter)  # thread -> steps since then
+    begun: Counter[int] = field(default_factory=Counter)  # thread -> steps since then, with that in which it froze
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def at(self, connection: psycopg.Connection | None) -> None:
@@ -83,7 +83,7 @@ _inside: ContextVar[bool] = ContextVar("inside a call", default=False)
 
 def faults(kinds=KINDS, most=70):
     """Return a strategy for the faults of one life."""
-    at = st.integers(1, most)
+    at = st.integers(1, 25) | st.integers(1, most)
     return st.builds(
         Fault, at, st.sampled_from(kinds), st.none() | st.integers(1, 30), st.sampled_from([True, True, False])
     )
@@ -295,3 +295,4 @@ def _stop(life: Life, fault: Fault) -> None:
     is_lost = was_mine and life.run is not None and owner(life.run.id) != (life.run.epoch, "running")
     if life.run is not None and (is_lost or life.known):
         life.known = look(life.run.id)
+        life.begun[threading.get_ident()] = int(current.attempt() is not None)
