@@ -254,6 +254,8 @@ class Step:
             yield
         except Interrupt as interrupt:
             self.interrupt = interrupt
+            if isinstance(interrupt, LostLease):
+                self._execution.lease.is_lost = True  # its other branches stop, too
             raise
         except DATABASE_IS_AWAY as error:
             self.interrupt = LostLease(self._execution.run.id)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -15,14 +17,14 @@ import psycopg
 from hypothesis import strategies as st
 from psycopg.pq import TransactionStatus
 
-from app.engine import advance, upkeep
+from app.engine import advance, current, upkeep
 from app.engine.runtime import Pool, runtime
 from app.engine.store import Claimed
 from app.engine.testing import SimulatedCrash
 from app.lib.away import DATABASE_IS_AWAY
 from app.lib.direct import DirectConnection
 
-KINDS = ("crash", "lost", "freeze")
+KINDS = ("crash", "lost", "freeze", "freeze", "others")
 LEASE = 30.0
 SEQUENCE_CLOCK = """
 CREATE OR REPLACE FUNCTION engine_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
@@ -33,11 +35,15 @@ $$
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at a seam. A frozen process wakes up when another has rescued its run, and claimed it for so long."""
+    """What happens at a seam: the process dies, loses an answer, freezes, or `others` do what there is to do meanwhile.
+
+    A frozen process wakes up when another has rescued its run, and has claimed it for so long.
+    """
 
     seam: int
-    kind: str  # crash, lost (an answer, with its connection) or freeze
+    kind: str  # crash, lost (an answer, with its connection), freeze or others
     successor: int | None = None  # after how many seams the one who took over is killed; None: it never claims the run
+    is_at_work: bool = True  # its seams are counted from the claim on; else from a pass of upkeep before it
 
 
 @dataclass
@@ -47,9 +53,10 @@ class Life:
     faults: list[Fault]
     seams: int = 0
     is_dead: bool = False
-    freezes: Fault | None = None  # as soon as it is in no transaction
+    stops: Fault | None = None  # for a while, as soon as it is in no transaction
     run: Claimed | None = None  # the claim that it is advancing
     known: tuple[object, ...] = ()  # about that run, as it was when it was another's and this process woke up
+    begun: Counter[int] = field(default_factory=Counter)  # thread -> steps since then, with that in which it froze
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def at(self, connection: psycopg.Connection | None) -> None:
@@ -57,33 +64,37 @@ class Life:
         with self.lock:
             self.seams += 1
             kinds = {fault.kind: fault for fault in self.faults if fault.seam == self.seams}
-            self.freezes = kinds.get("freeze", self.freezes)
-            freezes = self.freezes if connection is None or _is_idle(connection) else None
-            self.freezes = None if freezes else self.freezes
+            self.stops = kinds.get("freeze", kinds.get("others", self.stops))
+            stops = self.stops if connection is None or _is_idle(connection) else None
+            self.stops = None if stops else self.stops
         if self.is_dead or "crash" in kinds:
             self.is_dead = True
             raise SimulatedCrash
         if "lost" in kinds and connection is not None:
             connection.close()
             raise psycopg.OperationalError("the answer was lost")
-        if freezes is not None:
-            _freeze(self, freezes)
+        if stops is not None:
+            _stop(self, stops)
 
 
 _life: ContextVar[Life | None] = ContextVar("life", default=None)
+meanwhile: list[Callable[[], object]] = []  # what others do at a fault of this kind, besides working
 _inside: ContextVar[bool] = ContextVar("inside a call", default=False)
 
 
 def faults(kinds=KINDS, most=70):
     """Return a strategy for the faults of one life."""
-    at = st.integers(1, most)
-    return st.builds(Fault, at, st.sampled_from(kinds), st.none() | st.integers(1, most))
+    at = st.integers(1, 25) | st.integers(1, most)
+    return st.builds(
+        Fault, at, st.sampled_from(kinds), st.none() | st.integers(1, 30), st.sampled_from([True, True, False])
+    )
 
 
 def point() -> None:
     """Be a seam inside a step, with nothing locked."""
     life = _life.get()
     if life is not None:
+        life.begun[threading.get_ident()] += bool(life.known)
         life.at(None)
 
 
@@ -105,7 +116,7 @@ def live(work, faults=()):
 def advancing(run, claimed_at):
     """Advance a claimed run in this life: one that was taken over while its worker was frozen must be left alone."""
     life, status = _life.get(), None
-    life.run, life.known = run, ()
+    life.run, life.known, life.begun = run, (), Counter()
     try:
         status = advance.advance(run, claimed_at)
     finally:
@@ -113,6 +124,7 @@ def advancing(run, claimed_at):
             found = [(now, then) for now, then in zip(look(run.id), life.known, strict=True) if now != then]
             assert found == [], f"a worker whose run was taken over has changed something: {found}"
             assert status in ("lost", None), f"a worker whose run was taken over says {status}"
+            assert max(life.begun.values(), default=0) <= 1, "a worker that was refused has begun another step"
         life.run = None
     return status
 
@@ -120,9 +132,13 @@ def advancing(run, claimed_at):
 def drain(faults=(), limit=4) -> list[str]:
     """Do a pass of upkeep and advance what is due, in one life; returns what became of the runs."""
     found: list[str] = []
+    is_at_work = all(fault.is_at_work for fault in faults)
+    if is_at_work:
+        upkeep.run_pass()
 
     def work():
-        upkeep.run_pass()
+        if not is_at_work:
+            upkeep.run_pass()
         while claimed := advance.claim_batch("drain", limit):
             found.extend(advancing(*item) for item in claimed)
 
@@ -251,14 +267,19 @@ def _is_idle(connection) -> bool:
     return connection.info.transaction_status == TransactionStatus.IDLE
 
 
-def _freeze(life: Life, fault: Fault) -> None:
-    """Let another process take over all that this one has claimed, on a thread that knows nothing of it."""
+def _stop(life: Life, fault: Fault) -> None:
+    """Let another process work meanwhile, and take over what this one has claimed, on a thread that knows nothing of it."""
     was_mine = life.run is not None and owner(life.run.id) == (life.run.epoch, "running")
     errors: list[BaseException] = []
 
     def others() -> None:
         try:
             with runtime().ports.app_context():
+                if fault.kind == "others":
+                    for work in meanwhile:
+                        work()
+                    drain()
+                    return
                 clock.advance(LEASE + 1)
                 if fault.successor is None:
                     live(upkeep.run_pass)
@@ -275,3 +296,4 @@ def _freeze(life: Life, fault: Fault) -> None:
     is_lost = was_mine and life.run is not None and owner(life.run.id) != (life.run.epoch, "running")
     if life.run is not None and (is_lost or life.known):
         life.known = look(life.run.id)
+        life.begun[threading.get_ident()] = int(current.attempt() is not None)

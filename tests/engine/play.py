@@ -20,6 +20,7 @@ TIMEOUT = 120 if EXAMPLES == 0 else 0  # of a test, in seconds (0: none)
 CONNECTIONS = 12  # besides the engine's own: of the processes that there are at once
 TABLES = ("event", "run", "step", "step_attempt", "flow", "wait", "pause", "idem", "blob", "effect", "worker")
 COURSE = 7
+A_WEEK = 7 * 86_400.0
 NEXT = """
 SELECT extract(epoch FROM min(CASE status WHEN 'running' THEN lease_until ELSE due_at END) - engine_now()),
        bool_or(status = 'running')
@@ -73,6 +74,7 @@ def execute(statement, *values):
 def empty():
     """Forget everything, and go back in time."""
     db.session.rollback()
+    chaos.meanwhile.clear()
     for name in TABLES:
         execute(f"DELETE FROM {name}")
     chaos.clock.reset()
@@ -92,6 +94,7 @@ class Play:
         self.interpreter = interpreter or Interpreter()
         self.interpreter.register()
         self.outside = list(waits_outside(program, (first, COURSE)))
+        chaos.meanwhile.append(self.send_outside)
         send("program/start", {"n": first, "course": COURSE, "program": program}, owner_id=self.owner)
         db.session.commit()
 
@@ -185,5 +188,6 @@ def finish(games: list[Play], faults=()) -> None:
         due = seconds_to_next()
         if due is None:
             return
+        assert due[0] < A_WEEK, "a run was not woken"
         chaos.clock.advance(due[0])
     raise AssertionError("it goes on for ever")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from app.engine import list_runs, send, workflow
-from app.engine.testing import drain, run_workflow
+from app.db import db
+from app.engine import advance, list_runs, send, upkeep, workflow
+from app.engine.runtime import runtime
+from app.engine.testing import clock, drain, run_workflow
 
 
 def test_the_failure_of_the_first_branch_in_order_is_raised_after_all_have_ended():
@@ -83,3 +85,23 @@ def test_a_run_parks_while_a_branch_sleeps_although_another_one_has_failed():
     drain(advance=True)
     [run] = list_runs()
     assert (run.status, run.error["step"]) == ("failed", "part[sleeps]/late")  # first in order, not in time
+
+
+def test_a_worker_that_is_refused_in_one_branch_begins_no_step_in_the_others():
+    """A process froze in a step of the first branch, and its clock with it: only the database knows of the take-over."""
+    begun = []
+
+    @workflow("frozen", on="test/frozen")
+    def frozen(ctx, step):
+        def work(number):
+            begun.append(number)
+            clock.advance(runtime().ports.lease_seconds + 1)
+            upkeep.run_pass()
+
+        step.map("branch", lambda s, n: s.run("work", work, n), range(4), limit=1)
+
+    send("test/frozen", {}, owner_id=None)
+    db.session.commit()
+    [claimed] = advance.claim_batch("mine", 1)
+    assert advance.advance(*claimed) == "lost"
+    assert begun == [0]

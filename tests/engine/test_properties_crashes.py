@@ -12,7 +12,6 @@ from tests.engine import chaos, play
 from tests.engine.programs import Interpreter, blocks, counted
 
 pytestmark = pytest.mark.timeout(play.TIMEOUT)
-A_WEEK = 7 * 86_400.0
 MOST_LOSSES = 4  # of workers: as in test_properties_programs
 
 
@@ -84,7 +83,7 @@ class Crashes(RuleBasedStateMachine):
     @rule()
     def jump(self):
         due = play.seconds_to_next()
-        if due is None or due[0] > A_WEEK or (due[1] and self.losses >= MOST_LOSSES):
+        if due is None or due[0] > play.A_WEEK or (due[1] and self.losses >= MOST_LOSSES):
             return  # the waits that an event from outside is to end do not end without it
         self.losses += due[1]
         chaos.clock.advance(due[0])

@@ -124,6 +124,8 @@ class Flows(RuleBasedStateMachine):
         self.paused: set[str] = set()
         self.gathered: dict[object, list[tuple[float, object]]] = {}
         self.key_of: dict[object, str] = {}
+        self.target: tuple[str, object] | None = None  # what is done to a run while it is advanced
+        chaos.meanwhile.append(self.disturb)
         self.starts: list[datetime] = []  # from when on a run of the throttle may start
         for name, options in OPTIONS.items():
             workflow(name, on=f"test/{name}", **options)(self.body)
@@ -194,7 +196,7 @@ class Flows(RuleBasedStateMachine):
         for other in sent.others:
             now = sent.after[other.id]
             assert not now.goes_on or now.requested == "cancel"
-            self.cancelled |= {other.id} if other.goes_on else set()
+            self.cancelled = self.cancelled | {other.id} if other.goes_on else self.cancelled
 
     def check_calm(self, sent):
         gathering = [other for other in sent.others if other.status == "debounced"]
@@ -234,13 +236,28 @@ class Flows(RuleBasedStateMachine):
             assert not free or alike.index(row.id) < min(free), "a run was overtaken by one of the same key"
 
     @precondition(lambda self: self.open)
-    @rule(number=RUNS, fault=st.none() | st.none() | chaos.faults(("crash", "lost")))
-    def advance(self, number, fault):
+    @rule(
+        number=RUNS,
+        fault=st.none() | chaos.faults(("others",), most=40) | chaos.faults(("crash", "lost", "others")),
+        verb=st.sampled_from(["cancel", "cancel", "pause"]),
+    )
+    def advance(self, number, fault, verb):
         claimed = self.open.pop(number % len(self.open))
+        self.target = (verb, claimed[0].id)
+        known = self.cancelled
         is_mine = chaos.owner(claimed[0].id) == (claimed[0].epoch, "running")
         status, _ = self.do(lambda: chaos.advancing(*claimed), fault)
         assert is_mine or status in ("lost", None)
-        assert claimed[0].id not in self.cancelled or status in ("cancelled", "lost", None)
+        assert claimed[0].id not in known or status in ("cancelled", "lost", None)
+
+    def disturb(self):
+        """Cancel or pause the run that is being advanced, at whatever moment that is."""
+        if self.target is not None:
+            verb, run_id = self.target
+            if getattr(actions, verb)(run_id) and verb == "cancel":
+                self.cancelled = self.cancelled | {run_id}
+            db.session.commit()
+            self.target = None
 
     @rule(fault=st.none() | st.none() | chaos.faults(("crash", "lost"), most=40))
     def keep_time(self, fault):
@@ -271,7 +288,7 @@ class Flows(RuleBasedStateMachine):
         now = next(other for other in all_runs() if other.id == row.id)
         if verb == "cancel":
             assert has_changed == row.goes_on
-            self.cancelled |= {row.id} if has_changed else set()
+            self.cancelled = self.cancelled | {row.id} if has_changed else self.cancelled
         elif verb == "pause" and has_changed:
             assert now.status == "paused" or (now.status, now.requested) == ("running", "pause")
         elif verb == "resume":
