@@ -133,6 +133,7 @@ UPDATE run SET status = %(status)s, output = %(output)s::json, error = coalesce(
                progress = coalesce(%(progress)s::json, progress), meta = coalesce(%(meta)s::json, meta)
 WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = ANY(%(from_statuses)s)
   AND (requested IS DISTINCT FROM 'cancel' OR %(status)s <> 'completed')
+  AND (%(status)s <> 'dead' OR lease_until <= engine_now())  -- else its worker has come to itself
 RETURNING id
 """
 

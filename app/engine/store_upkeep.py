@@ -37,6 +37,11 @@ SELECT {RUN_ROW},
   CASE WHEN started_at IS NULL THEN extract(epoch FROM deadline_at - created_at) ELSE finish_seconds END AS seconds
 FROM run WHERE deadline_at <= (SELECT engine_now()) AND {RUNS_ON}
 """  # noqa: S608  (constant text)
+# Asked to end, and given back before: nobody can claim it while its workflow is paused, its key full or its code gone.
+UNHEEDED = f"""
+SELECT {RUN_ROW}, coalesce(reason, '') AS cause, NULL AS seconds
+FROM run WHERE status = 'queued' AND requested = 'cancel'
+"""  # noqa: S608  (constant text)
 ORPHANED = f"""
 SELECT {RUN_ROW}, 'the run that it belongs to did not complete' AS cause, NULL AS seconds
 FROM run WHERE is_cancelled_with_parent AND {RUNS_ON} AND requested IS DISTINCT FROM 'cancel'
@@ -148,7 +153,7 @@ class Late(RunRow):
 
 
 def late(connection: Connection, statement: str, limit: int) -> list[Late]:
-    """Peek at the runs of OVERDUE or ORPHANED.
+    """Peek at the runs of OVERDUE, UNHEEDED or ORPHANED.
 
     In the order of the index of the first one: else the planner thinks that a third of all runs is late, and reads all.
     """

@@ -54,7 +54,7 @@ def _do_all(after: After) -> None:
                 break
         for lost in rows_of(RunRow, connection, store_upkeep.EXPIRED, [BATCH]):
             after.add(_or_say(lost.id, _rescue, connection, lost))
-        for statement in (store_upkeep.OVERDUE, _orphaned()):
+        for statement in (store_upkeep.OVERDUE, store_upkeep.UNHEEDED, _orphaned()):
             for late in store_upkeep.late(connection, statement, BATCH):
                 after.add(_or_say(late.id, _cancel, connection, statement, late))
         with _going_on("schedules"):
