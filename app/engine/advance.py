@@ -44,6 +44,8 @@ def claim_batch(worker: str, limit: int) -> list[tuple[Claimed, float]]:
     """
     state = runtime()
     names, lease = registry.names(isolated=state.isolated), state.ports.lease_seconds
+    if not names:
+        return []
     claimed_at = time.monotonic()
     with state.pool.connection() as connection:
         share = (limit + next(_turns) % 2) // 2

@@ -14,7 +14,7 @@ from app.engine.registry import registry
 from app.engine.runtime import Connection
 from app.engine.schema import FINAL
 from app.engine.store import RunRow
-from app.engine.store_events import NewEvent
+from app.engine.store_events import RELEASE_KEY, NewEvent
 from app.engine.store_starting import NewRun
 from app.lib.ids import new_id
 from app.lib.rows import row_of, rows_of
@@ -45,6 +45,8 @@ class Ended:
 
 FLOWS = "SELECT DISTINCT key FROM run, unnest(ARRAY[flow_a, flow_b]) AS key WHERE id = ANY(%s) AND key IS NOT NULL"
 
+FORGET_WAITS = "DELETE FROM wait WHERE run_id = %s"
+
 # Its owner acts on it at the next step boundary. Once only: a deadline that passes then adds nothing.
 REQUEST_CANCEL = """
 UPDATE run SET requested = 'cancel', reason = %s, error = coalesce(%s::json, error), deadline_at = NULL
@@ -72,10 +74,10 @@ def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> 
     if connection.execute(store.FINISH, values).fetchone() is None:
         return Ended(is_done=False)
     if ending.status != "dead":  # which may be resumed: then it is to know the events that it has had
-        connection.execute(store.FORGET_WAITS, [run_id])
+        connection.execute(FORGET_WAITS, [run_id])
     if ending.status != "completed" and run.idempotency_key:
         scope = starting.run_scope(run.workflow, run.owner_id)
-        connection.execute(store.RELEASE_KEY, [scope, run.idempotency_key, run.id])
+        connection.execute(RELEASE_KEY, [scope, run.idempotency_key, run.id])
     after.queued(store_admission.promote(connection, run.flows))
     return Ended(is_done=True, after=after)
 

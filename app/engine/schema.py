@@ -89,10 +89,10 @@ run = _table(
 )
 _CLAIMABLE = "status = 'queued' AND held_by IS NULL"
 _IN_FLOW = "IS NOT NULL AND status IN ('queued', 'running')"
-# Claim runs without a limit, oldest first (store.claim).
-index("ix_run_claim", run, "sort_at id", f"{_CLAIMABLE} AND flow_a IS NULL")
-# Peek at runs with a limit, oldest first (store_admission.candidates).
-index("ix_run_claim_flow", run, "sort_at id", f"{_CLAIMABLE} AND flow_a IS NOT NULL")
+# Claim runs without a limit, oldest first of each workflow (store.claim).
+index("ix_run_claim", run, "workflow sort_at id", f"{_CLAIMABLE} AND flow_a IS NULL")
+# Peek at runs with a limit, oldest first of each workflow (store_admission.candidates).
+index("ix_run_claim_flow", run, "workflow sort_at id", f"{_CLAIMABLE} AND flow_a IS NOT NULL")
 # Count the running runs of a flow key, and set its queued ones aside (store_admission.admit).
 index("ix_run_flow_a", run, "flow_a status sort_at id", f"flow_a {_IN_FLOW}")
 index("ix_run_flow_b", run, "flow_b status sort_at id", f"flow_b {_IN_FLOW}")

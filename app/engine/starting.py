@@ -150,7 +150,9 @@ def _skip(connection: Connection, run: NewRun, reason: str) -> NewRun:
     skipped = replace(run, status="skipped", reason=reason, start_seconds=None, cancel_on=())
     store_starting.insert(connection, [skipped])
     if run.idempotency_key:
-        connection.execute(store.RELEASE_KEY, [run_scope(run.workflow, run.owner_id), run.idempotency_key, run.id])
+        connection.execute(
+            store_events.RELEASE_KEY, [run_scope(run.workflow, run.owner_id), run.idempotency_key, run.id]
+        )
     return skipped
 
 

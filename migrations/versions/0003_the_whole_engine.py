@@ -37,10 +37,19 @@ def replace_due_index(condition):
     op.create_index('ix_run_due', 'run', ['due_at'], unique=False, postgresql_where=sa.text(condition))
 
 
+def replace_claim_indexes(*columns):
+    """Let the indexes of claimable runs be sorted by `columns`."""
+    for name, kind in (('ix_run_claim', ''), ('ix_run_claim_flow', 'NOT ')):
+        op.drop_index(name, table_name='run')
+        which = sa.text(f"status = 'queued' AND held_by IS NULL AND flow_a IS {kind}NULL")
+        op.create_index(name, 'run', columns, unique=False, postgresql_where=which)
+
+
 def upgrade():
     for table, name, _, after in CHECKS:
         replace_check(table, name, after)
     replace_due_index("status IN ('waiting', 'debounced')")
+    replace_claim_indexes('workflow', 'sort_at', 'id')
     op.create_table('log',
     sa.Column('run_id', sa.UUID(), nullable=False),
     sa.Column('id', sa.UUID(), nullable=False),
@@ -137,6 +146,7 @@ def downgrade():
     for table, name, before, _ in CHECKS:
         replace_check(table, name, before)
     replace_due_index("status = 'waiting'")
+    replace_claim_indexes('sort_at', 'id')
     op.drop_column('worker', 'workflows')
     op.drop_column('step', 'meta')
     op.drop_index('ix_run_unheeded', table_name='run', postgresql_where=sa.text("status = 'queued' AND requested = 'cancel'"))
