@@ -19,7 +19,7 @@ from typing import Any
 from uuid import UUID
 
 # Endings and starts need each other when they happen: an ending starts runs, and a new run may end the one before it.
-from app.engine import codec, endings, store, store_events, store_starting
+from app.engine import codec, endings, store_events, store_starting
 from app.engine.options import Debounce, RateLimit, Singleton, Throttle
 from app.engine.registry import Workflow, registry
 from app.engine.runtime import Connection

@@ -50,11 +50,12 @@ SELECT id FROM (
 ) AS ready ORDER BY sort_at, id LIMIT %(limit)s
 """
 
+# A key begins with the name of its workflow (registry.flow_key): so it goes along the index of candidates.
 HOLD = """
-UPDATE run SET held_by = %(key)s WHERE id IN (
-  SELECT id FROM run
-  WHERE status = 'queued' AND held_by IS NULL AND flow_a IS NOT NULL AND (flow_a = %(key)s OR flow_b = %(key)s)
-  ORDER BY sort_at, id LIMIT 1000 FOR UPDATE SKIP LOCKED)
+UPDATE run SET held_by = %(key)s WHERE id = ANY(ARRAY(
+  SELECT id FROM run WHERE status = 'queued' AND held_by IS NULL AND flow_a IS NOT NULL
+    AND workflow = split_part(%(key)s, '#', 1) AND (flow_a = %(key)s OR flow_b = %(key)s)
+  ORDER BY sort_at, id LIMIT 1000 FOR UPDATE SKIP LOCKED))
 """
 
 PROMOTE = """

@@ -61,6 +61,7 @@ STATEMENTS = {
     "promotion": (store_admission.PROMOTE, {"key": "a#0:", "limit": 5}),
     "one of many that are promoted": (store_admission.PROMOTE, {"key": "full#0:", "limit": 1}),
     "the next of a full key": (store_admission.OLDEST, {"key": "full#0:", "limit": 5}),
+    "what is set aside": (store_admission.HOLD, {"key": "full#0:"}),
     "paused workflows": (store_admission.HOLD_PAUSED.format(""), [1000]),
     "cancelled runs that were given back": (f"{store_upkeep.UNHEEDED} ORDER BY deadline_at LIMIT 500", []),
     "due runs": (store_upkeep.WAKE_DUE, [500]),
