@@ -24,7 +24,7 @@ from app.engine.registry import registry
 from app.engine.runtime import Connection, logger, runtime
 from app.engine.store import RunRow
 from app.engine.store_upkeep import Late
-from app.lib.away import DATABASE_IS_AWAY, bearing_with_database
+from app.lib.away import bearing_with_database, is_away
 from app.lib.rows import rows_of
 
 BATCH = 500
@@ -107,9 +107,9 @@ def _going_on(part: str) -> Iterator[None]:
     """Go on after this part of a pass, whatever one bad row does in it: the parts behind it would never come."""
     try:
         yield
-    except DATABASE_IS_AWAY:
-        raise
-    except Exception:  # noqa: BLE001  (as at the end of the loop)
+    except Exception as error:  # (as at the end of the loop)
+        if is_away(error):
+            raise
         logger.exception("upkeep.part_failed", part=part)
 
 
@@ -125,9 +125,9 @@ def _orphaned() -> str:
 def _or_say(run_id: UUID, what: Callable[..., After], *args: Any) -> After:
     try:
         return what(*args)
-    except DATABASE_IS_AWAY:
-        raise
-    except Exception:  # noqa: BLE001  one run that cannot be looked after must not keep those behind it from it
+    except Exception as error:  # one run that cannot be looked after must not keep those behind it from it
+        if is_away(error):
+            raise
         logger.exception("upkeep.run_failed", run_id=str(run_id), what=what.__name__)
         return After()
 
