@@ -47,6 +47,13 @@ FLOWS = "SELECT DISTINCT key FROM run, unnest(ARRAY[flow_a, flow_b]) AS key WHER
 
 FORGET_WAITS = "DELETE FROM wait WHERE run_id = %s"
 
+# With those that wait for one of them: its end wakes them, and they are older.
+LOCK = f"""
+{store.SELECT_RUN} id = ANY(%(ids)s::uuid[] || ARRAY(
+  SELECT parent_run FROM run WHERE id = ANY(%(ids)s) AND parent_step IS NOT NULL))
+ORDER BY id FOR UPDATE
+"""  # noqa: S608  (constant text)
+
 # Its owner acts on it at the next step boundary. Once only: a deadline that passes then adds nothing.
 REQUEST_CANCEL = """
 UPDATE run SET requested = 'cancel', reason = %s, error = coalesce(%s::json, error), deadline_at = NULL
@@ -83,14 +90,16 @@ def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> 
 
 
 def lock(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, RunRow]:
-    """Lock runs in the caller's transaction, their flow keys first: the other order deadlocks with their workers."""
+    """Lock runs, and those that wait for their end, in the caller's transaction; their flow keys first.
+
+    Another order deadlocks with their workers.
+    """
     keys = sorted(row[0] for row in connection.execute(FLOWS, [list(ids)]).fetchall())
     if keys:
         # The lock stops all claims of these keys: if this process freezes now, PostgreSQL ends the transaction.
         connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * runtime.FROZEN_SECONDS)}")
         store.lock_flows(connection, keys)
-    found = rows_of(RunRow, connection, f"{store.SELECT_RUN} id = ANY(%s) ORDER BY id FOR UPDATE", [list(ids)])
-    return {run.id: run for run in found}
+    return {run.id: run for run in rows_of(RunRow, connection, LOCK, {"ids": list(ids)})}
 
 
 def cancel(connection: Connection, run: RunRow, reason: str, error: dict[str, Any] | None = None) -> Ended:

@@ -135,7 +135,7 @@ def _or_say(run_id: UUID, what: Callable[..., After], *args: Any) -> After:
 def _cancel(connection: Connection, statement: str, late: Late) -> After:
     """Cancel a run in a transaction of its own, if it is still to be."""
     with connection.transaction():
-        is_free = _lock_free(connection, late.flows)
+        is_free = _lock_free(connection, late.flows, late.parent_run if late.parent_step else None)
         found = store_upkeep.lock_late(connection, statement, late.id) if is_free else None
         if found is None:
             return After()
@@ -190,14 +190,15 @@ def _repair_held(connection: Connection) -> list[tuple[str, str]]:
     return promoted
 
 
-def _lock_free(connection: Connection, flows: list[str]) -> bool:
-    """Lock flow keys if nobody else has one of them: a process that froze with a lock would stop every clock.
+def _lock_free(connection: Connection, flows: list[str], above: UUID | None = None) -> bool:
+    """Lock flow keys, and then a run, if nobody else has one of them: a process that froze would stop every clock.
 
     Whoever has one is looked after by the next pass.
     """
     try:
         with connection.transaction():
             store.lock_flows(connection, flows, how=" NOWAIT")
+            connection.execute("SELECT FROM run WHERE id = %s FOR NO KEY UPDATE NOWAIT", [above])
     except psycopg.errors.LockNotAvailable:
         return False
     return True

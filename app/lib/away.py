@@ -38,7 +38,7 @@ def is_away(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def bearing_with_database(logger: Any, event: str, **about: Any) -> Iterator[None]:
-    """Leave the block when the database is away (the log says `event`) or refuses: others do the rest, or the next pass."""
+    """Leave the block when the database is away (logged as `event`) or refuses: others do the rest, or a next pass."""
     try:
         yield
     except DATABASE_FAILED as error:

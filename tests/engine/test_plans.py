@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from psycopg import sql
 
-from app.engine import children, retention, store, store_admission, store_starting, store_upkeep, waits
+from app.engine import children, endings, retention, store, store_admission, store_starting, store_upkeep, waits
 from app.engine.runtime import runtime
 from app.engine.store_upkeep import now
 from app.lib.ids import new_id
@@ -72,7 +72,7 @@ STATEMENTS = {
     "a singleton": (store_starting.GOING_ON, [["a#singleton:"]]),
     "a debounce": (store_starting.DEBOUNCED, ["a#debounce:"]),
     "children": (children.FIND, [RUN, None]),
-    "a lock": (f"{store.SELECT_RUN} id = ANY(%s) ORDER BY id FOR UPDATE", [[RUN]]),
+    "a lock": (endings.LOCK, {"ids": [RUN]}),
     "old runs": (retention.DELETE_RUNS, [None, 200]),
     "old flow keys": (retention.DELETE_FLOWS, [200]),
 }
