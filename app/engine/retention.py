@@ -42,11 +42,11 @@ DELETE FROM event WHERE id IN (
 
 # Whoever needs such a key again makes it again (store.lock_flows). Not one whose starts are still spaced by it.
 DELETE_FLOWS = """
-DELETE FROM flow WHERE key IN (
+DELETE FROM flow WHERE key = ANY(ARRAY(
   SELECT key FROM flow WHERE coalesce(arrival_at <= engine_now(), true)
     AND NOT EXISTS (SELECT FROM run WHERE flow_a = key AND status IN ('queued', 'running'))
     AND NOT EXISTS (SELECT FROM run WHERE flow_b = key AND status IN ('queued', 'running'))
-  ORDER BY key LIMIT %s FOR UPDATE SKIP LOCKED)
+  ORDER BY key LIMIT %s FOR UPDATE SKIP LOCKED))
 """
 
 NOTHING = UUID(int=0)

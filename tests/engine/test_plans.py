@@ -30,7 +30,7 @@ SELECT {ID.format(90)}, 'done', 1, 'completed', {ID.format(90)}, 'a/b', engine_n
     f"""
 INSERT INTO run (id, workflow, version, status, event_id, event_name, sort_at, created_at, started_at, due_at)
 SELECT {ID.format(91)}, 'waits', 1, 'waiting', {ID.format(90)}, 'a/b', engine_now(), engine_now(), engine_now(),
-       engine_now() + interval '3 days' FROM generate_series(1, {MANY}) AS n""",
+       engine_now() + interval '3 days' * sign(n - 1.5) FROM generate_series(1, {MANY}) AS n""",
     f"""
 INSERT INTO wait (run_id, key, topic, kind, match_path, match_value, since, due_at, created_at, scanned_at)
 SELECT {ID.format(91)}, 'w', ':c/d', 'event', '{{id}}', md5(n::text), engine_now(), engine_now() + interval '3 days',
@@ -42,6 +42,10 @@ SELECT {ID.format(92)}, 'elsewhere', 1, 'queued', {ID.format(90)}, 'a/b', engine
     f"""
 INSERT INTO run (id, workflow, version, status, event_id, event_name, sort_at, created_at, held_by, flow_a)
 SELECT {ID.format(93)}, 'full', 1, 'queued', {ID.format(90)}, 'a/b', engine_now(), engine_now(), 'full#0:', 'full#0:'
+FROM generate_series(1, {MANY}) AS n""",
+    f"""
+INSERT INTO idem (scope, key, holder, expires_at)
+SELECT 'event', n, {ID.format(90)}, engine_now() + interval '1 day' * sign(n - 1.5)
 FROM generate_series(1, {MANY}) AS n""",
 )  # fmt: skip
 EVENT = {"id": new_id(), "topic": ":c/d", "values": ["28dd2c7955ce926456240b2ff0100bde"]}
@@ -68,6 +72,7 @@ STATEMENTS = {
     "the next due": (store_upkeep.NEXT_DUE, [["x"]]),
     "overdue runs": (f"{store_upkeep.OVERDUE} ORDER BY deadline_at LIMIT 500", []),
     "expired leases": (store_upkeep.EXPIRED, [500]),
+    "keys that have expired": (store_upkeep.FORGET, [500]),
     "held keys": (store_upkeep.HELD_KEYS, []),
     "a singleton": (store_starting.GOING_ON, [["a#singleton:"]]),
     "a debounce": (store_starting.DEBOUNCED, ["a#debounce:"]),
