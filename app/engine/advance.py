@@ -22,7 +22,7 @@ from app.engine.runtime import Verdict, logger, runtime
 from app.engine.steps import Step
 from app.engine.store import Claimed
 from app.lib import json_text, tracing
-from app.lib.away import DATABASE_IS_AWAY
+from app.lib.away import bearing_with_database, is_away
 
 _turns = itertools.count(1)
 Watch = Callable[[Execution], None]
@@ -44,6 +44,8 @@ def claim_batch(worker: str, limit: int) -> list[tuple[Claimed, float]]:
     """
     state = runtime()
     names, lease = registry.names(isolated=state.isolated), state.ports.lease_seconds
+    if not names:
+        return []
     claimed_at = time.monotonic()
     with state.pool.connection() as connection:
         share = (limit + next(_turns) % 2) // 2
@@ -76,24 +78,23 @@ def advance(run: Claimed, claimed_at: float, *, watch: Watch | None = None) -> s
 
     Returns:
         completed, failed, cancelled, waiting, paused or queued; or `lost` when it is another worker's by now, or the
-        database is away (its lease then expires, and it is rescued).
+        database is away or refuses (its lease then expires, and it is rescued).
     """
     state = runtime()
     state.announce(topics(run.id, run.subject, run.owner_id))
     progress = None
     try:
-        while True:
-            execution = load(run, registry.by_name[run.workflow], claimed_at=claimed_at, progress=progress)
-            if watch is not None:
-                watch(execution)
-            status = _pass(execution)
-            if status != "again":
-                return status
-            claimed_at, progress = execution.lease.renewed_at, execution.progress
+        with bearing_with_database(logger, "run.database_away", run_id=str(run.id)):
+            while True:
+                execution = load(run, registry.by_name[run.workflow], claimed_at=claimed_at, progress=progress)
+                if watch is not None:
+                    watch(execution)
+                status = _pass(execution)
+                if status != "again":
+                    return status
+                claimed_at, progress = execution.lease.renewed_at, execution.progress
     except LostLease as lost:
         logger.warning("run.lost", run_id=str(run.id), error=type(lost.__cause__).__name__ if lost.__cause__ else None)
-    except DATABASE_IS_AWAY as error:
-        logger.warning("run.database_away", run_id=str(run.id), error=type(error).__name__)
     return "lost"
 
 
@@ -143,9 +144,9 @@ def _execute(execution: Execution) -> Ending | _Leaving:
         return Ending("cancelled", reason=None)
     except Interrupt:
         raise
-    except DATABASE_IS_AWAY:
-        raise
-    except Exception as error:  # noqa: BLE001  (the step wall, for errors outside any step)
+    except Exception as error:  # (the step wall, for errors outside any step)
+        if is_away(error):
+            raise
         return _judge_body(execution, error)
 
 

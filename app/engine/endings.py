@@ -14,7 +14,7 @@ from app.engine.registry import registry
 from app.engine.runtime import Connection
 from app.engine.schema import FINAL
 from app.engine.store import RunRow
-from app.engine.store_events import NewEvent
+from app.engine.store_events import RELEASE_KEY, NewEvent
 from app.engine.store_starting import NewRun
 from app.lib.ids import new_id
 from app.lib.rows import row_of, rows_of
@@ -45,6 +45,15 @@ class Ended:
 
 FLOWS = "SELECT DISTINCT key FROM run, unnest(ARRAY[flow_a, flow_b]) AS key WHERE id = ANY(%s) AND key IS NOT NULL"
 
+FORGET_WAITS = "DELETE FROM wait WHERE run_id = %s"
+
+# With those that wait for one of them: its end wakes them, and they are older.
+LOCK = f"""
+{store.SELECT_RUN} id = ANY(%(ids)s::uuid[] || ARRAY(
+  SELECT parent_run FROM run WHERE id = ANY(%(ids)s) AND parent_step IS NOT NULL))
+ORDER BY id FOR UPDATE
+"""  # noqa: S608  (constant text)
+
 # Its owner acts on it at the next step boundary. Once only: a deadline that passes then adds nothing.
 REQUEST_CANCEL = """
 UPDATE run SET requested = 'cancel', reason = %s, error = coalesce(%s::json, error), deadline_at = NULL
@@ -72,23 +81,25 @@ def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> 
     if connection.execute(store.FINISH, values).fetchone() is None:
         return Ended(is_done=False)
     if ending.status != "dead":  # which may be resumed: then it is to know the events that it has had
-        connection.execute(store.FORGET_WAITS, [run_id])
+        connection.execute(FORGET_WAITS, [run_id])
     if ending.status != "completed" and run.idempotency_key:
         scope = starting.run_scope(run.workflow, run.owner_id)
-        connection.execute(store.RELEASE_KEY, [scope, run.idempotency_key, run.id])
+        connection.execute(RELEASE_KEY, [scope, run.idempotency_key, run.id])
     after.queued(store_admission.promote(connection, run.flows))
     return Ended(is_done=True, after=after)
 
 
 def lock(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, RunRow]:
-    """Lock runs in the caller's transaction, their flow keys first: the other order deadlocks with their workers."""
+    """Lock runs, and those that wait for their end, in the caller's transaction; their flow keys first.
+
+    Another order deadlocks with their workers.
+    """
     keys = sorted(row[0] for row in connection.execute(FLOWS, [list(ids)]).fetchall())
     if keys:
         # The lock stops all claims of these keys: if this process freezes now, PostgreSQL ends the transaction.
         connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * runtime.FROZEN_SECONDS)}")
         store.lock_flows(connection, keys)
-    found = rows_of(RunRow, connection, f"{store.SELECT_RUN} id = ANY(%s) ORDER BY id FOR UPDATE", [list(ids)])
-    return {run.id: run for run in found}
+    return {run.id: run for run in rows_of(RunRow, connection, LOCK, {"ids": list(ids)})}
 
 
 def cancel(connection: Connection, run: RunRow, reason: str, error: dict[str, Any] | None = None) -> Ended:

@@ -22,7 +22,7 @@ from app.engine.registry import registry
 from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, logger, runtime
 from app.engine.store import Claimed
 from app.lib import threads
-from app.lib.away import DATABASE_IS_AWAY
+from app.lib.away import DATABASE_FAILED
 from app.lib.coalescing import Coalescer
 from app.lib.companion import Companion
 from app.lib.zygote import Child, Zygote, how_ended
@@ -95,7 +95,7 @@ class IsolatedWorker(Worker):
             try:
                 with runtime().pool.connection() as connection:
                     found = store_upkeep.look(connection, [run.id]).get(run.id, (0, "", None))
-            except DATABASE_IS_AWAY:
+            except DATABASE_FAILED:
                 continue
             is_mine = found[:2] == (run.epoch, "running")
             if is_mine and found[2] != "cancel":
@@ -158,7 +158,7 @@ def _get_ready() -> None:
 
 def _connect() -> None:
     """Have a connection that works: of one that broke while the child was waiting, its run must not suffer."""
-    with contextlib.suppress(*DATABASE_IS_AWAY), runtime().pool.connection() as connection:
+    with contextlib.suppress(*DATABASE_FAILED), runtime().pool.connection() as connection:
         connection.execute("SELECT")
 
 

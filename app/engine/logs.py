@@ -13,7 +13,7 @@ from app.engine import codec, current
 from app.engine.runtime import logger, runtime
 from app.engine.schema import log
 from app.lib import json_text
-from app.lib.away import DATABASE_IS_AWAY
+from app.lib.away import DATABASE_FAILED
 from app.lib.ids import new_id
 from app.lib.kept_log import keeping
 from app.lib.rows import columns_of, views
@@ -81,7 +81,7 @@ def spool(run: Claimed) -> Spool[LogLine]:
             connection.execute(WRITE, {"run_id": run.id, "epoch": run.epoch, "most": MAX_LINES, **columns})
         runtime().announce([f"run:{run.id}"])
 
-    return Spool(write, DATABASE_IS_AWAY)
+    return Spool(write, DATABASE_FAILED)
 
 
 def list_logs(run_id: UUID, after: UUID | None = None) -> list[LogLine]:

@@ -17,7 +17,7 @@ from app.engine.execution import Execution, backoff
 from app.engine.runtime import Connection, Verdict, logger, runtime
 from app.engine.store import BODY, Memo, NewMemo, PastAttempt, Stored
 from app.lib import json_text, timeouts, tracing
-from app.lib.away import DATABASE_IS_AWAY
+from app.lib.away import DATABASE_FAILED
 from app.lib.expressions import ExpressionError
 from app.lib.ids import new_id
 
@@ -192,7 +192,7 @@ def _write_alone(memo: NewMemo) -> Stored:
                     return _write(connection, memo)
                 with connection.transaction():
                     return _write(connection, memo)
-        except DATABASE_IS_AWAY as error:
+        except DATABASE_FAILED as error:
             logger.warning("checkpoint.database_away", run_id=memo.run_id, error=type(error).__name__)
             current.refuse_under_lost_lease()
             time.sleep(RETRY_SECONDS)

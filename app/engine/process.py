@@ -22,7 +22,7 @@ from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, logger, runtime
 from app.engine.store import Claimed
 from app.engine.upkeep import identity
 from app.lib import signals, threads, timeouts
-from app.lib.away import DATABASE_IS_AWAY, bearing_with_database
+from app.lib.away import bearing_with_database, is_away
 from app.lib.coalescing import Coalescer
 from app.lib.progress import Progress
 from app.lib.slots import Slots
@@ -96,7 +96,7 @@ class Worker(Slots):
 
     def failed(self, error: BaseException) -> None:
         """Say that work failed."""
-        if isinstance(error, DATABASE_IS_AWAY):
+        if is_away(error):
             logger.warning("worker.database_away", error=type(error).__name__)
         else:
             logger.error("worker.thread_failed", exc_info=error)

@@ -89,10 +89,10 @@ run = _table(
 )
 _CLAIMABLE = "status = 'queued' AND held_by IS NULL"
 _IN_FLOW = "IS NOT NULL AND status IN ('queued', 'running')"
-# Claim runs without a limit, oldest first (store.claim).
-index("ix_run_claim", run, "sort_at id", f"{_CLAIMABLE} AND flow_a IS NULL")
-# Peek at runs with a limit, oldest first (store_admission.candidates).
-index("ix_run_claim_flow", run, "sort_at id", f"{_CLAIMABLE} AND flow_a IS NOT NULL")
+# Claim runs without a limit, oldest first of each workflow (store.claim).
+index("ix_run_claim", run, "workflow sort_at id", f"{_CLAIMABLE} AND flow_a IS NULL")
+# Peek at runs with a limit, oldest first of each workflow (store_admission.candidates).
+index("ix_run_claim_flow", run, "workflow sort_at id", f"{_CLAIMABLE} AND flow_a IS NOT NULL")
 # Count the running runs of a flow key, and set its queued ones aside (store_admission.admit).
 index("ix_run_flow_a", run, "flow_a status sort_at id", f"flow_a {_IN_FLOW}")
 index("ix_run_flow_b", run, "flow_b status sort_at id", f"flow_b {_IN_FLOW}")
@@ -102,6 +102,8 @@ index("ix_run_held", run, "held_by sort_at id", "held_by IS NOT NULL")
 index("ix_run_due", run, "due_at", "status IN ('waiting', 'debounced')")
 # Cancel runs that have passed their deadline (store_upkeep).
 index("ix_run_deadline", run, "deadline_at", f"deadline_at IS NOT NULL AND {RUNS_ON}")
+# Cancel runs that were asked to end and are not claimed again (store_upkeep.UNHEEDED).
+index("ix_run_unheeded", run, "deadline_at", "status = 'queued' AND requested = 'cancel'")
 # Find the run that a further event puts off, and the one that stands for all of its key (starting).
 index("ix_run_debounce", run, "debounce_key", "status = 'debounced'", unique=True)
 index("ix_run_singleton", run, "singleton_key", f"singleton_key IS NOT NULL AND {RUNS_ON}")
@@ -177,6 +179,8 @@ index("ix_wait_topic", wait, "topic match_value", "status = 'open'")
 index("ix_wait_unscanned", wait, "created_at", "scanned_at IS NULL AND status = 'open'")
 # A run takes an event once.
 index("ix_wait_taken", wait, "run_id event_id", "kind = 'event' AND event_id IS NOT NULL", unique=True)
+# Keep the events that runs may still ask for (retention).
+index("ix_wait_event", wait, "event_id", "event_id IS NOT NULL")
 
 # One row per workflow with a cron expression.
 _SCHEDULE = [*keys(sa.Text, "workflow"), *must(sa.Text, "cron"), *must(TIME, "next_at")]

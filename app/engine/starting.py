@@ -19,7 +19,7 @@ from typing import Any
 from uuid import UUID
 
 # Endings and starts need each other when they happen: an ending starts runs, and a new run may end the one before it.
-from app.engine import codec, endings, store, store_events, store_starting
+from app.engine import codec, endings, store_events, store_starting
 from app.engine.options import Debounce, RateLimit, Singleton, Throttle
 from app.engine.registry import Workflow, registry
 from app.engine.runtime import Connection
@@ -150,7 +150,9 @@ def _skip(connection: Connection, run: NewRun, reason: str) -> NewRun:
     skipped = replace(run, status="skipped", reason=reason, start_seconds=None, cancel_on=())
     store_starting.insert(connection, [skipped])
     if run.idempotency_key:
-        connection.execute(store.RELEASE_KEY, [run_scope(run.workflow, run.owner_id), run.idempotency_key, run.id])
+        connection.execute(
+            store_events.RELEASE_KEY, [run_scope(run.workflow, run.owner_id), run.idempotency_key, run.id]
+        )
     return skipped
 
 

@@ -20,7 +20,7 @@ from app.engine.runtime import logger, runtime
 from app.engine.store import Memo
 from app.engine.store_events import Event
 from app.engine.waits import Wanted
-from app.lib.away import DATABASE_IS_AWAY
+from app.lib.away import DATABASE_FAILED, is_away
 from app.lib.durations import Duration, seconds
 
 MAX_STEPS = 10_000
@@ -241,15 +241,18 @@ class Step:
         return self._advance(kind, id, Call(lambda _shown: outcome(current.key()), (shown,), {}, RETRIES))
 
     def _branch_out(self, id: str, calls: Sequence[tuple[str, Callable[[Step], Any]]], limit: int) -> list[Any]:
-        with self._leaving():
+        with self._leaving(is_branching=True):
             key, position = self._meet(id)
             steps = [Step(self._execution, f"{key}[{name}]/", [*position, n]) for n, (name, _) in enumerate(calls)]
             work = [functools.partial(_enter, s, call) for s, (_, call) in zip(steps, calls, strict=True)]
             return branches.run_all(work, limit)
 
     @contextlib.contextmanager
-    def _leaving(self) -> Iterator[None]:
-        """Note what makes the body leave; so does a database that is away, which the body could take for a failure."""
+    def _leaving(self, *, is_branching: bool = False) -> Iterator[None]:
+        """Note what makes the body leave; so does a database that is away, which the body could take for a failure.
+
+        And one that refuses what the engine asks for; what a branch of the body itself has asked for is the body's.
+        """
         try:
             yield
         except Interrupt as interrupt:
@@ -257,7 +260,9 @@ class Step:
             if isinstance(interrupt, LostLease):
                 self._execution.lease.is_lost = True  # its other branches stop, too
             raise
-        except DATABASE_IS_AWAY as error:
+        except DATABASE_FAILED as error:
+            if is_branching and not is_away(error):
+                raise
             self.interrupt = LostLease(self._execution.run.id)
             raise self.interrupt from error
 

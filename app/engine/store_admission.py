@@ -24,10 +24,7 @@ from app.lib.rows import rows_of
 LONG_MS = 200
 
 CANDIDATES = f"""
-SELECT id, flow_a, flow_b FROM run
-WHERE status = 'queued' AND held_by IS NULL AND flow_a IS NOT NULL AND workflow = ANY(%(workflows)s)
-  AND {store.IS_NOT_PAUSED}
-ORDER BY sort_at, id LIMIT %(limit)s
+SELECT id, flow_a, flow_b FROM ({{ready}}) AS ready WHERE {store.IS_NOT_PAUSED} ORDER BY sort_at, id LIMIT %(limit)s
 """  # noqa: S608  (constant text)
 
 CANDIDATES_THESE = """
@@ -53,17 +50,18 @@ SELECT id FROM (
 ) AS ready ORDER BY sort_at, id LIMIT %(limit)s
 """
 
+# A key begins with the name of its workflow (registry.flow_key): so it goes along the index of candidates.
 HOLD = """
-UPDATE run SET held_by = %(key)s WHERE id IN (
-  SELECT id FROM run
-  WHERE status = 'queued' AND held_by IS NULL AND flow_a IS NOT NULL AND (flow_a = %(key)s OR flow_b = %(key)s)
-  ORDER BY sort_at, id LIMIT 1000 FOR UPDATE SKIP LOCKED)
+UPDATE run SET held_by = %(key)s WHERE id = ANY(ARRAY(
+  SELECT id FROM run WHERE status = 'queued' AND held_by IS NULL AND flow_a IS NOT NULL
+    AND workflow = split_part(%(key)s, '#', 1) AND (flow_a = %(key)s OR flow_b = %(key)s)
+  ORDER BY sort_at, id LIMIT 1000 FOR UPDATE SKIP LOCKED))
 """
 
 PROMOTE = """
-UPDATE run SET held_by = NULL WHERE id IN (
+UPDATE run SET held_by = NULL WHERE id = ANY(ARRAY(
   SELECT id FROM run WHERE held_by = %(key)s
-  ORDER BY sort_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+  ORDER BY sort_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 RETURNING workflow, id
 """
 PAUSED = "!paused"  # ends the key that holds the runs of a paused workflow
@@ -71,10 +69,10 @@ BATCH = 1000  # of them at once
 
 # Of one kind, with a limit or without: an index for each.
 HOLD_PAUSED = """
-UPDATE run SET held_by = workflow || '!paused' WHERE id IN (
+UPDATE run SET held_by = workflow || '!paused' WHERE id = ANY(ARRAY(
   SELECT id FROM run WHERE status = 'queued' AND held_by IS NULL AND flow_a IS {} NULL
-    AND workflow IN (SELECT workflow FROM pause)
-  ORDER BY sort_at, id LIMIT %s FOR UPDATE SKIP LOCKED)
+    AND workflow = ANY(ARRAY(SELECT workflow FROM pause))
+  ORDER BY workflow, sort_at, id LIMIT %s FOR UPDATE SKIP LOCKED))
 """
 
 
@@ -94,7 +92,8 @@ class Candidate:
 
 def candidates(connection: Connection, workflows: list[str], limit: int) -> list[Candidate]:
     """Peek at the oldest queued runs with limits, without locking them."""
-    return rows_of(Candidate, connection, CANDIDATES, {"workflows": workflows, "limit": limit})
+    statement = store.with_ready(CANDIDATES, len(workflows), "flow_a IS NOT NULL")
+    return rows_of(Candidate, connection, statement, {"workflows": workflows, "limit": limit})
 
 
 def candidates_among(connection: Connection, ids: list[UUID]) -> list[Candidate]:

@@ -65,6 +65,8 @@ WHERE idem.expires_at <= engine_now()
 RETURNING holder
 """
 
+RELEASE_KEY = "DELETE FROM idem WHERE scope = %s AND key = %s AND holder = %s"
+
 HOLDER = "SELECT holder FROM idem WHERE scope = %s AND key = %s AND expires_at > engine_now()"
 
 INSERT_EVENT = """

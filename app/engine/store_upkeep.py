@@ -13,13 +13,16 @@ from app.engine.store import RUN_ROW, SELECT_RUN, RunRow
 from app.lib.rows import row_of, rows_of
 from app.lib.text import span
 
+# A batch is an array of ids: planned for any limit, IN would expect a tenth of all rows, and read all. The time is that
+# of a subquery: engine_now() itself may be another for each row, so no index is read up to it.
+
 # A run that has not started yet (throttled, debounced) keeps its priority, and forgets the reason why it waited.
 WAKE_DUE = """
 UPDATE run SET wake_seq = wake_seq + 1, status = 'queued', due_at = NULL, reason = NULL,
                sort_at = due_at + CASE WHEN started_at IS NULL THEN sort_at - created_at ELSE interval '0' END
-WHERE id IN (
+WHERE id = ANY(ARRAY(
   SELECT id FROM run WHERE status IN ('waiting', 'debounced') AND due_at <= (SELECT engine_now())
-  ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)
+  ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED))
 RETURNING workflow, id
 """
 
@@ -36,6 +39,11 @@ SELECT {RUN_ROW},
   CASE WHEN started_at IS NULL THEN 'not started within ' ELSE 'not finished within ' END AS cause,
   CASE WHEN started_at IS NULL THEN extract(epoch FROM deadline_at - created_at) ELSE finish_seconds END AS seconds
 FROM run WHERE deadline_at <= (SELECT engine_now()) AND {RUNS_ON}
+"""  # noqa: S608  (constant text)
+# Asked to end, and given back before: nobody can claim it while its workflow is paused, its key full or its code gone.
+UNHEEDED = f"""
+SELECT {RUN_ROW}, coalesce(reason, '') AS cause, NULL AS seconds
+FROM run WHERE status = 'queued' AND requested = 'cancel'
 """  # noqa: S608  (constant text)
 ORPHANED = f"""
 SELECT {RUN_ROW}, 'the run that it belongs to did not complete' AS cause, NULL AS seconds
@@ -83,8 +91,9 @@ SELECT held_by FROM keys WHERE held_by IS NOT NULL
 """
 
 FORGET = """
-DELETE FROM idem WHERE (scope, key) IN (
-  SELECT scope, key FROM idem WHERE expires_at <= engine_now() ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED)
+DELETE FROM idem WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM idem WHERE expires_at <= (SELECT engine_now())
+  ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED))
 """
 
 FORGET_WORKERS = "DELETE FROM worker WHERE seen_at < engine_now() - interval '1 day'"
@@ -148,7 +157,7 @@ class Late(RunRow):
 
 
 def late(connection: Connection, statement: str, limit: int) -> list[Late]:
-    """Peek at the runs of OVERDUE or ORPHANED.
+    """Peek at the runs of OVERDUE, UNHEEDED or ORPHANED.
 
     In the order of the index of the first one: else the planner thinks that a third of all runs is late, and reads all.
     """

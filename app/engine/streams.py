@@ -13,7 +13,7 @@ from app.engine.errors import LimitExceeded
 from app.engine.runtime import runtime
 from app.engine.schema import stream
 from app.lib import json_text
-from app.lib.away import DATABASE_IS_AWAY
+from app.lib.away import DATABASE_FAILED
 from app.lib.keys import compact
 from app.lib.spool import Spool
 
@@ -84,7 +84,7 @@ def spool(run: Claimed) -> Spool[Piece]:
         begun.update(latest)
         runtime().announce([f"stream:{run.id}"])
 
-    return Spool(write, DATABASE_IS_AWAY)
+    return Spool(write, DATABASE_FAILED)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from app.engine.registry import registry
 from app.engine.runtime import Connection, logger, runtime
 from app.engine.store import RunRow
 from app.engine.store_upkeep import Late
-from app.lib.away import DATABASE_IS_AWAY, bearing_with_database
+from app.lib.away import bearing_with_database, is_away
 from app.lib.rows import rows_of
 
 BATCH = 500
@@ -54,7 +54,7 @@ def _do_all(after: After) -> None:
                 break
         for lost in rows_of(RunRow, connection, store_upkeep.EXPIRED, [BATCH]):
             after.add(_or_say(lost.id, _rescue, connection, lost))
-        for statement in (store_upkeep.OVERDUE, _orphaned()):
+        for statement in (store_upkeep.OVERDUE, store_upkeep.UNHEEDED, _orphaned()):
             for late in store_upkeep.late(connection, statement, BATCH):
                 after.add(_or_say(late.id, _cancel, connection, statement, late))
         with _going_on("schedules"):
@@ -107,9 +107,9 @@ def _going_on(part: str) -> Iterator[None]:
     """Go on after this part of a pass, whatever one bad row does in it: the parts behind it would never come."""
     try:
         yield
-    except DATABASE_IS_AWAY:
-        raise
-    except Exception:  # noqa: BLE001  (as at the end of the loop)
+    except Exception as error:  # (as at the end of the loop)
+        if is_away(error):
+            raise
         logger.exception("upkeep.part_failed", part=part)
 
 
@@ -125,9 +125,9 @@ def _orphaned() -> str:
 def _or_say(run_id: UUID, what: Callable[..., After], *args: Any) -> After:
     try:
         return what(*args)
-    except DATABASE_IS_AWAY:
-        raise
-    except Exception:  # noqa: BLE001  one run that cannot be looked after must not keep those behind it from it
+    except Exception as error:  # one run that cannot be looked after must not keep those behind it from it
+        if is_away(error):
+            raise
         logger.exception("upkeep.run_failed", run_id=str(run_id), what=what.__name__)
         return After()
 
@@ -135,7 +135,7 @@ def _or_say(run_id: UUID, what: Callable[..., After], *args: Any) -> After:
 def _cancel(connection: Connection, statement: str, late: Late) -> After:
     """Cancel a run in a transaction of its own, if it is still to be."""
     with connection.transaction():
-        is_free = _lock_free(connection, late.flows)
+        is_free = _lock_free(connection, late.flows, late.parent_run if late.parent_step else None)
         found = store_upkeep.lock_late(connection, statement, late.id) if is_free else None
         if found is None:
             return After()
@@ -190,14 +190,15 @@ def _repair_held(connection: Connection) -> list[tuple[str, str]]:
     return promoted
 
 
-def _lock_free(connection: Connection, flows: list[str]) -> bool:
-    """Lock flow keys if nobody else has one of them: a process that froze with a lock would stop every clock.
+def _lock_free(connection: Connection, flows: list[str], above: UUID | None = None) -> bool:
+    """Lock flow keys, and then a run, if nobody else has one of them: a process that froze would stop every clock.
 
     Whoever has one is looked after by the next pass.
     """
     try:
         with connection.transaction():
             store.lock_flows(connection, flows, how=" NOWAIT")
+            connection.execute("SELECT FROM run WHERE id = %s FOR NO KEY UPDATE NOWAIT", [above])
     except psycopg.errors.LockNotAvailable:
         return False
     return True

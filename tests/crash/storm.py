@@ -24,7 +24,7 @@ import structlog
 
 from app.db import db
 from app.engine import cancel, create_schema, pause, resume, send
-from app.lib.away import DATABASE_IS_AWAY
+from app.lib.away import DATABASE_FAILED
 from tests.crash import storm_checks, storm_jobs
 from tests.crash.bare import make_app
 from tests.crash.storm_places import LEASE, Places, StormWorker
@@ -169,7 +169,7 @@ class Storm:
             db.session.commit()
             if is_done:
                 self.cancelled.append(run_id)
-        except DATABASE_IS_AWAY:
+        except DATABASE_FAILED:
             db.session.rollback()
 
     def _pause_one(self) -> Act | None:
@@ -181,7 +181,7 @@ class Storm:
                 return None
             pause(run_id)
             db.session.commit()
-        except DATABASE_IS_AWAY:
+        except DATABASE_FAILED:
             db.session.rollback()
             if run_id is None:
                 return None
@@ -192,7 +192,7 @@ class Storm:
         try:
             resume(run_id)
             db.session.commit()
-        except DATABASE_IS_AWAY:
+        except DATABASE_FAILED:
             db.session.rollback()
             return Act(self.now + 0.5, "resumption", lambda: self._resume(run_id))
         return None
@@ -217,14 +217,14 @@ class Storm:
                 send(name, data, owner_id=None, id=f"storm-{data['n']}")
             db.session.commit()
             self.confirmed = due
-        except DATABASE_IS_AWAY:
+        except DATABASE_FAILED:
             db.session.rollback()
 
     def _counts(self) -> dict[str, int]:
         try:
             found = dict(db.session.execute(sa.text("SELECT status, count(*) FROM run GROUP BY status")).all())
             db.session.rollback()
-        except DATABASE_IS_AWAY:
+        except DATABASE_FAILED:
             db.session.rollback()
             return {}
         return found

@@ -21,7 +21,7 @@ from app.engine import advance, current, upkeep
 from app.engine.runtime import Pool, runtime
 from app.engine.store import Claimed
 from app.engine.testing import SimulatedCrash
-from app.lib.away import DATABASE_IS_AWAY
+from app.lib.away import DATABASE_FAILED
 from app.lib.direct import DirectConnection
 
 KINDS = ("crash", "lost", "freeze", "freeze", "others")
@@ -105,7 +105,7 @@ def live(work, faults=()):
         return work()
     except SimulatedCrash:
         return None
-    except DATABASE_IS_AWAY:
+    except DATABASE_FAILED:
         if not any(fault.kind == "lost" for fault in faults):
             raise  # it is not
         return None

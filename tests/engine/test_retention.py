@@ -20,6 +20,7 @@ from app.engine import (
     list_steps,
     pause,
     rerun_from,
+    resume,
     retention,
     send,
     upkeep,
@@ -279,3 +280,67 @@ def test_the_limit_holds_when_its_key_was_deleted_meanwhile(execute):
     execute("DELETE FROM flow")
     assert len(advance.claim_batch("mine", 3)) == 1
     assert advance.claim_batch("mine", 3) == []
+
+
+def test_an_event_stays_while_a_run_that_has_not_ended_may_ask_for_it(execute):
+    """Its wait was ended by the event and the run was paused before it came to know."""
+
+    @workflow("asks", on="test/asks")
+    def asks(ctx, step):
+        found = step.wait_for_event("answer", "test/answer", timeout="2h")
+        return None if found is None else found.data["text"]
+
+    send("test/asks", {}, owner_id=None)
+    drain()
+    [run] = list_runs()
+    send("test/answer", {"text": "yes"}, owner_id=None)
+    db.session.commit()
+    pause(run.id)
+    db.session.commit()
+    assert execute("SELECT status FROM wait").scalars().all() == ["matched"]
+    clock.advance(91 * DAY)
+    for _ in range(3):
+        sweep()
+    resume(run.id)
+    drain()
+    assert get_run(run.id).output == "yes"
+    clock.advance(91 * DAY)
+    for _ in range(3):
+        sweep()
+    assert execute("SELECT count(*) FROM event").scalar() == 0
+
+
+def test_a_pass_reads_a_batch_of_old_events_and_the_next_one_goes_on_behind_it(monkeypatch, execute):
+    """All that must be kept would else be read again by each pass."""
+    monkeypatch.setattr(retention, "BATCH", 2)
+
+    @workflow("patient", on="test/patient")
+    def patient(ctx, step):
+        step.sleep("long", "365d")
+
+    for name in ("patient", "gone", "patient", "patient", "gone", "gone", "patient", "gone"):
+        send(f"test/{name}", {}, owner_id=None)
+    drain()
+    clock.advance(91 * DAY)
+    left = []
+    for _ in range(6):
+        sweep()
+        left.append(execute("SELECT count(*) FROM event WHERE name = 'test/gone'").scalar())
+    assert left == [3, 3, 1, 0, 0, 0]
+    execute("UPDATE run SET status = 'completed', finished_at = created_at, due_at = NULL")
+    for _ in range(7):
+        sweep()
+    assert execute("SELECT count(*) FROM event").scalar() == 0
+
+
+def test_keys_that_nobody_uses_go_in_batches_one_a_pass_until_there_is_none(flows_are_due, monkeypatch, execute):
+    monkeypatch.setattr(retention, "BATCH", 2)
+    execute("INSERT INTO flow (key) SELECT 'video#0:' || n FROM generate_series(1, 5) AS n")
+    left = []
+    for _ in range(3):
+        sweep()
+        left.append(execute("SELECT count(*) FROM flow").scalar())
+    assert left == [3, 1, 0]
+    execute("INSERT INTO flow (key) VALUES ('video#0:6')")
+    sweep()
+    assert execute("SELECT count(*) FROM flow").scalar() == 1  # all keys are looked at once an hour
