@@ -82,7 +82,18 @@ ORDER BY run_id, waited_at, key
 # Nothing that arrived after `since` was written an hour before it: so much of an index is enough.
 PAIRS_OF_WAIT = f"""{_PAIRS} AND wait.run_id = %s AND wait.key = %s
   AND event.created_at >= wait.since - interval '1 hour'
+  AND (event.matched_at IS NULL OR wait.scanned_at IS NULL)
 ORDER BY event.created_at, event.id
+"""
+
+# Of these waits, those that an older event may end: its own look, or that of the wait, is yet to come.
+BEHIND = """
+WITH mine AS (SELECT id, created_at FROM event WHERE id = %(event_id)s), older AS MATERIALIZED (
+  SELECT event.topic FROM event, mine
+  WHERE event.matched_at IS NULL AND (event.created_at, event.id) < (mine.created_at, mine.id))
+SELECT DISTINCT run_id, key FROM wait JOIN unnest(%(runs)s::uuid[], %(keys)s::text[]) AS fit (run_id, key)
+  USING (run_id, key)
+WHERE status = 'open' AND (scanned_at IS NULL OR topic IN (SELECT topic FROM older))
 """
 
 LOCK_RUNS = "SELECT id FROM run WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
@@ -99,7 +110,9 @@ RETURNING wait.run_id
 """
 
 SPOIL = "UPDATE wait SET status = 'failed', error = %s WHERE run_id = %s AND key = %s AND status = 'open'"
-SCANNED = "UPDATE wait SET scanned_at = engine_now() WHERE run_id = %s AND key = %s AND scanned_at IS NULL"
+# A debounce may put another wait under the same key during the look: that one's look is yet to come.
+UNSCANNED = "SELECT array_agg(created_at) FROM wait WHERE run_id = %s AND key = %s AND scanned_at IS NULL"
+SCANNED = "UPDATE wait SET scanned_at = engine_now() WHERE run_id = %s AND key = %s AND created_at = ANY(%s)"
 
 # Most events end no wait: one statement says so. Losing it in a crash only means another look.
 NOBODY_WAITS = """
@@ -222,7 +235,8 @@ def _look_at(execution: Execution, key: str, wanted: Wanted) -> State:
 
 
 def look_back(connection: Connection, run_id: UUID, key: str) -> None:
-    """End a wait by the oldest event that matches it and came before it, if there is one."""
+    """End a wait by the oldest event that matches it and whose look, or the wait's own, is yet to come."""
+    [[seen]] = connection.execute(UNSCANNED, [run_id, key]).fetchall()
     for pair in rows_of(_Pair, connection, PAIRS_OF_WAIT, [run_id, key]):
         if _fits(connection, pair):
             if _take(connection, [pair]) is None:
@@ -230,7 +244,7 @@ def look_back(connection: Connection, run_id: UUID, key: str) -> None:
             state = _state(connection, run_id, key)
             if state is None or state.status != "open":
                 break  # else its run has taken this event before
-    connection.execute(SCANNED, [run_id, key])
+    connection.execute(SCANNED, [run_id, key, seen])
 
 
 def look_for_waits(ids: Iterable[UUID], seconds: float = math.inf) -> None:
@@ -264,8 +278,18 @@ def _look_for_waits(connection: Connection, ids: list[UUID], until: float = math
         for pair in rows_of(_Pair, connection, PAIRS_OF_EVENT, values):
             if _fits(connection, pair):
                 queues.setdefault((pair.run_id, "" if pair.kind == "event" else pair.key), []).append(pair)
+        for run_id, key in _behind(connection, event_id, queues.values()):
+            if time.monotonic() < until:
+                look_back(connection, run_id, key)
         if _take_each(connection, list(queues.values()), until):
             connection.execute(MATCHED, [event_id])
+
+
+def _behind(connection: Connection, event_id: UUID, queues: Iterable[list[_Pair]]) -> Sequence[tuple[UUID, str]]:
+    """Return the waits of steps that an older event may end: its sender has died, or is about to look."""
+    pairs = [pair for queue in queues for pair in queue if pair.kind == "event"]
+    values = {"event_id": event_id, "runs": [pair.run_id for pair in pairs], "keys": [pair.key for pair in pairs]}
+    return connection.execute(BEHIND, values).fetchall() if pairs else ()
 
 
 def _take_each(connection: Connection, queues: list[list[_Pair]], until: float) -> bool:
@@ -340,11 +364,7 @@ def _cancel(connection: Connection, pair: _Pair) -> bool:
 def _fits(connection: Connection, pair: _Pair) -> bool:
     """Tell whether the event ends the wait. A condition that cannot be evaluated fails its own run only."""
     path, data = pair.match_path, pair.data
-    if (
-        path is not None
-        and data is not None
-        and expressions.fingerprint(expressions.at(path, data)) != pair.match_value
-    ):
+    if path and data is not None and expressions.fingerprint(expressions.at(path, data)) != pair.match_value:
         return False
     if pair.condition is None:
         return True

@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 
 from app.db import db
-from app.engine import CancelOn, get_run, list_runs, send, upkeep, workflow
+from app.engine import CancelOn, Debounce, advance, get_run, list_runs, send, upkeep, workflow
 from app.engine import waits as engine_waits
 from app.engine.runtime import runtime
 from app.engine.testing import clock, drain
@@ -71,3 +71,66 @@ def test_a_sender_looks_for_waits_a_quarter_of_a_second_long_and_leaves_the_othe
     assert outcome(run_id)[0] == "waiting"
     clock.advance(1)
     assert outcome(run_id)[0] == "completed"
+
+
+def say_and_die(monkeypatch, name, data=None):
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime(), "look_for_waits", lambda _events: None)
+        say(name, data)
+
+
+def test_an_event_whose_sender_died_before_its_look_goes_before_a_later_one(wait, monkeypatch):
+    run_id = start({"course_id": 7})
+    say_and_die(monkeypatch, "course/approved", {"course_id": 8})
+    say_and_die(monkeypatch, "course/approved", {"course_id": 7, "n": 1})
+    say("course/approved", {"course_id": 7, "n": 2})
+    assert outcome(run_id) == ("completed", {"course_id": 7, "n": 1})
+
+
+def test_an_older_event_of_another_name_that_the_wait_is_for_goes_first_too(monkeypatch):
+    @workflow("either", on="test/either")
+    def either(ctx, step):
+        found = [step.wait_for_event("any", ["course/refused", "course/approved"], timeout="1h") for _ in range(2)]
+        return [event.name for event in found]
+
+    say("test/either")
+    drain()
+    say_and_die(monkeypatch, "course/refused")
+    say("course/approved")
+    drain()
+    assert list_runs(workflow="either")[0].output == ["course/refused", "course/approved"]
+
+
+def test_an_older_event_that_a_wait_has_not_looked_back_at_goes_before_a_later_one(wait, monkeypatch):
+    """The worker died after it had registered the wait; the event before that has long been matched."""
+    say("test/wait", {"course_id": 7})
+    say("course/approved", {"course_id": 7, "n": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_waits, "look_back", lambda *_: None)
+        run, claimed_at = advance.claim_batch("doomed", 1)[0]
+        assert advance.advance(run, claimed_at) == "waiting"
+    say("course/approved", {"course_id": 7, "n": 2})
+    assert outcome(run.id) == ("completed", {"course_id": 7, "n": 1})
+
+
+def test_a_wait_that_a_debounce_puts_in_place_of_another_during_its_look_is_looked_at_itself(monkeypatch, execute):
+    @workflow("late", on="test/late", debounce=Debounce("1h"), cancel_on=[CancelOn("test/stop", match="data.n")])
+    def late(ctx, step):
+        pass
+
+    say("test/late", {"n": 1})
+    rows_of = engine_waits.rows_of
+
+    def replaced(*args):
+        found = rows_of(*args)
+        say("test/late", {"n": 2})
+        say_and_die(monkeypatch, "test/stop", {"n": 2})
+        return found
+
+    [run] = list_runs(workflow="late")
+    with monkeypatch.context() as patch, runtime().pool.connection() as connection:
+        patch.setattr(engine_waits, "rows_of", replaced)
+        engine_waits.look_back(connection, run.id, "cancel:0")
+    execute("UPDATE event SET matched_at = engine_now()")  # its own look found the wait of the first event only
+    drain()
+    assert get_run(run.id).status == "cancelled"
