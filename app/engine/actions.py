@@ -183,7 +183,7 @@ def _fork(connection: Connection, run_id: UUID) -> tuple[NewRun, str]:
 
 
 def _insert(session: Session, connection: Connection, plan: NewRun) -> UUID:
-    sending.after(session).started += starting.insert_runs(connection, [plan])
+    sending.after(session).add(starting.insert_runs(connection, [plan]))
     return plan.id
 
 

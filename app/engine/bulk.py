@@ -62,9 +62,9 @@ def bulk(action: str, filter: Mapping[str, Any], *, owner_id: UUID | None, per_s
     wanted = {name: None if value is None else str(value) for name, value in {"owner_id": owner_id, **filter}.items()}
     session, connection = sending.begin()
     data = {"action": action, "filter": wanted, "per_second": per_second}
-    runs = starting.start_one(connection, BULK, EVENT, data, owner_id=owner_id)
-    sending.after(session).started += runs
-    return runs[0].id
+    after = starting.start_one(connection, BULK, EVENT, data, owner_id=owner_id)
+    sending.after(session).add(after)
+    return after.started[0].id
 
 
 def _work_through(ctx: Context, step: Step) -> dict[str, int]:

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from app.engine import endings, starting, store
-from app.engine.after import After
 from app.engine.errors import LostLease, NonRetriable, Park
 from app.engine.execution import Execution
 from app.engine.registry import registry
@@ -92,5 +91,5 @@ def _start(execution: Execution, key: str, child: Child) -> None:
     with runtime().pool.connection() as connection, connection.transaction():
         if connection.execute(store.FENCE, [run.id, run.epoch]).fetchone() is None:
             raise LostLease(run.id)
-        started = starting.start_one(connection, workflow, INVOKED, child.data, owner_id=run.owner_id, **kept)
-    After(started, sent=[run.event_id for run in started]).tell()
+        after = starting.start_one(connection, workflow, INVOKED, child.data, owner_id=run.owner_id, **kept)
+    after.tell()
