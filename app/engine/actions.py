@@ -37,6 +37,7 @@ UPDATE run SET status = 'queued', recoveries = 0, error = NULL, reason = NULL, a
 WHERE id = %s AND status = 'dead'
 """
 _PAUSE_WORKFLOW = "INSERT INTO pause (workflow, paused_at) VALUES (%s, engine_now()) ON CONFLICT DO NOTHING"
+_QUEUED = "SELECT id FROM run WHERE workflow = %s AND status = 'queued' LIMIT 1000"
 _WITHDRAW = "UPDATE run SET requested = NULL WHERE id = %s AND requested = 'pause'"
 # With blobs of its own: retention deletes those of the first run together with it.
 _COPY = """
@@ -117,7 +118,7 @@ def pause_workflow(name: str) -> bool:
     Its events and schedule still make runs (see `pause_schedule`), and none starts. Those that execute go on until they
     park or end.
     """
-    return sending.begin()[1].execute(_PAUSE_WORKFLOW, [name]).rowcount > 0
+    return _change_workflow(_PAUSE_WORKFLOW, name)
 
 
 def resume_workflow(name: str) -> bool:
@@ -125,7 +126,7 @@ def resume_workflow(name: str) -> bool:
 
     In the caller's transaction; upkeep lets them go, a thousand at once.
     """
-    return sending.begin()[1].execute("DELETE FROM pause WHERE workflow = %s", [name]).rowcount > 0
+    return _change_workflow("DELETE FROM pause WHERE workflow = %s", name)
 
 
 def replay(run_id: UUID) -> UUID:
@@ -159,6 +160,15 @@ def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> U
     new_id = _insert(session, connection, replace(plan, edited=edited))
     connection.execute(_COPY, [run_id, copied, new_id])
     return new_id
+
+
+def _change_workflow(statement: str, name: str) -> bool:
+    """Pause or resume a workflow, and tell pages of its queued runs: for whom nobody waits now, or again."""
+    session, connection = sending.begin()
+    is_changed = connection.execute(statement, [name]).rowcount > 0
+    queued = connection.execute(_QUEUED, [name]).fetchall() if is_changed else []
+    sending.after(session).topics.update(f"run:{row[0]}" for row in queued)
+    return is_changed
 
 
 def _lock_run(session: Session, run_id: UUID) -> RunRow | None:

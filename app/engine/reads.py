@@ -226,7 +226,9 @@ def list_steps(run_id: UUID) -> list[StepView]:
     rests, state = _rests(run_id), _state(run_id)
     views = [_view(dict(row), tries) for row in session.execute(query.order_by(step.c.position)).mappings()]
     views = [_at_rest(view, rests.pop(view.key, None), state) for view in views]
-    return views + _unfinished(tries, rests, state)
+    done = {view.key for view in views}
+    active = {key: at for key, at in ((state and state.active) or {}).items() if key not in done}
+    return views + _unfinished(tries, active, rests, state)
 
 
 def _view(row: dict[str, Any], tries: dict[str, list[dict[str, Any]]]) -> StepView:
@@ -275,8 +277,9 @@ def _at_rest(view: StepView, rest: _Rest | None, state: Any) -> StepView:
     )
 
 
-def _unfinished(tries: dict[str, list[dict[str, Any]]], rests: dict[str, _Rest], state: Any) -> list[StepView]:
-    active = (state and state.active) or {}
+def _unfinished(
+    tries: dict[str, list[dict[str, Any]]], active: dict[str, str], rests: dict[str, _Rest], state: Any
+) -> list[StepView]:
     views = []
     for key in dict.fromkeys([*tries, *active, *rests]):
         rest, attempts = rests.get(key), tries.get(key, [])

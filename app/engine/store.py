@@ -26,7 +26,7 @@ BODY = ""  # the key under which a run's deferrals outside any step are kept
 
 _RUN_COLUMNS = """id, workflow, version, owner_id, subject, event_id, epoch, wake_seq, attempt, flow_a, flow_b,
   parent_run, edited, idempotency_key, requested, progress, meta IS NOT NULL AS has_meta, trace, created_at, sort_at,
-  engine_now() AS claimed_at"""
+  recoveries, engine_now() AS claimed_at"""
 
 _TAKE = """
 UPDATE run SET status = 'running', epoch = epoch + 1, lease_until = engine_now() + %(lease)s * interval '1 second',
@@ -196,6 +196,7 @@ class Claimed:
     requested: str | None
     progress: dict[str, Any] | None
     has_meta: bool
+    recoveries: int
     trace: str | None
     created_at: datetime
     sort_at: datetime
