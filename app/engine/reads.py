@@ -224,7 +224,10 @@ def list_steps(run_id: UUID) -> list[StepView]:
     shown = sa.select(*columns_of(StepView, step, "output", "attempts", "usage", "until", "child"), output)
     query = shown.outerjoin(blob, blob.c.id == step.c.blob_id).where(step.c.run_id == run_id)
     rests, state = _rests(run_id), _state(run_id)
-    views = [_view(dict(row), tries) for row in session.execute(query.order_by(step.c.position)).mappings()]
+    views = [
+        _view(dict(row), tries)
+        for row in session.execute(query.order_by(step.c.position, step.c.started_at)).mappings()
+    ]
     views = [_at_rest(view, rests.pop(view.key, None), state) for view in views]
     done = {view.key for view in views}
     active = {key: at for key, at in ((state and state.active) or {}).items() if key not in done}
