@@ -81,9 +81,10 @@ class Step:
         timeout: Duration | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Run `function(session, *args, **kwargs)`: its rows and its memo in one commit, exactly once.
+        """Run `function(session, *args, **kwargs)` and commit its rows and its memo together, once in this run.
 
-        Calls outside are refused inside. `retries` and `timeout` as in `run`.
+        The function itself may be called again until that commit is done. Calls outside are refused inside. `retries`
+        and `timeout` as in `run`.
 
         Raises:
             StepError: it failed for good.
@@ -95,8 +96,9 @@ class Step:
         return self._advance("transaction", id, Call(with_session, args, kwargs, retries, _optional(id, timeout)))
 
     def send_event(self, id: str, name: str, data: dict[str, Any], *, owner_id: UUID | None = None) -> str:
-        """Send an event exactly once; returns its id. Its owner is the run's unless given.
+        """Send an event, once in this run, and return its id. Its owner is the run's unless given.
 
+        The event, the runs that it starts and the memo are one commit.
         A database that stumbles is tried again, whatever the workflow says of retries: nothing else can be the matter.
         """
         owner = owner_id or self._execution.run.owner_id
@@ -126,10 +128,11 @@ class Step:
         timeout: Duration,
         since: datetime | None = None,
     ) -> Event | None:
-        """Wait for an event of the run's owner; returns the oldest that matches, or None when none came in time.
+        """Wait for an event of the run's owner; returns the oldest that matches, or None at the timeout.
 
         It may have come before: any since the run was created counts, unless the run was started by it or has taken it
-        in another wait. Meanwhile the run holds no worker and no slot.
+        in another wait. One that comes after the timeout counts as well, until the run has been taken up: it is then
+        that the run stops waiting. Meanwhile the run holds no worker and no slot.
 
         Args:
             id: stable kebab-case name.
@@ -137,7 +140,8 @@ class Step:
             match: a path such as `data.course_id` at which the run's own event and the arriving one must have the same.
             if_: or (and) an expression over `event`, which started the run, and `arriving`.
             timeout: how long to wait at most, for example "3d".
-            since: only events that came later than this count.
+            since: only events for which waits were looked for later than this count. That is done right after their
+                commit; of a sender that died there, by upkeep, up to two seconds later.
 
         Raises:
             StepError: the match or the condition cannot be evaluated.

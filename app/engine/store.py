@@ -1,6 +1,7 @@
-"""SQL on one run: claim, load, checkpoint, park, finish. Every write is fenced by the run's epoch.
+"""SQL on one run: claim, load, checkpoint, park, finish. What a worker writes of its run is fenced by the run's epoch.
 
-Lock order everywhere: flow keys (sorted), then runs by id.
+Not so what others do to a run whoever has it: wake it, ask it to stop, end its waits. That compares statuses under the
+run's lock. Lock order everywhere: flow keys (sorted), then runs by id, then waits.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ SELECT key, number, is_deferral, started_at, retry_at FROM step_attempt WHERE ru
 """
 
 # The last statement before COMMIT; its values are those of NewMemo. Without FOR SHARE a stale worker's memo slips past
-# a take-over that is not committed yet. Nothing else in the transaction touches the run: share-then-update deadlocks.
+# a take-over that is not committed yet. Nothing touches the run after it in its transaction: share-then-update
+# deadlocks.
 CHECKPOINT = """
 WITH fence AS (
   SELECT id, requested FROM run WHERE id = $1::uuid AND epoch = $2::int AND status = 'running' FOR SHARE
@@ -348,7 +350,10 @@ def load_blob(connection: Connection, blob_id: UUID) -> Any:
 def record_attempt(
     connection: Connection, run: Claimed, attempt: PastAttempt, error: str, pause: float | None
 ) -> tuple[bool, datetime | None]:
-    """Remember a failed try; returns whether the run is still this worker's, and when to try again."""
+    """Remember a failed try; returns whether this worker goes on, and when to try again.
+
+    It does not when the run is another one's by now, or a try of this number is there already (it was written twice).
+    """
     values = {**vars(attempt), "run_id": run.id, "epoch": run.epoch, "error": error, "pause": pause}
     row = connection.execute(RECORD_ATTEMPT, values).fetchone()
     return (row is not None, None if row is None else row[0])

@@ -2,7 +2,8 @@
 
 Both sides publish first and look after: the sender commits its event and then looks for waits that it ends; a worker
 commits a wait and then looks back over the events. Whichever committed later sees the other. `event.matched_at` and
-`wait.scanned_at` stay null until that side's look has committed; upkeep does what is null because a process died.
+`wait.scanned_at` stay null until that side's look has committed; upkeep does what is null because a process died, and
+looks back for `cancel_on`, whose rows are written with their run and have nobody else.
 
 Times are those of the clock when a row is written: `now()` would be the start of the transaction, and lose events.
 Lock order: runs by id, then waits. A look holds the runs whose waits it ends, so that a run takes an event once.
@@ -223,7 +224,7 @@ def _look_at(execution: Execution, key: str, wanted: Wanted) -> State:
         if state is None:
             connection.execute(REGISTER, wanted.row(execution, key))
             state = _state(connection, run_id, key)
-        if state is not None and state.is_fresh and state.status == "open":
+        if state is not None and state.status == "open" and (state.is_fresh or state.due_at <= execution.now()):
             look_back(connection, run_id, key)
             state = _state(connection, run_id, key)
         if state is None:

@@ -134,3 +134,12 @@ def test_a_wait_that_a_debounce_puts_in_place_of_another_during_its_look_is_look
     execute("UPDATE event SET matched_at = engine_now()")  # its own look found the wait of the first event only
     drain()
     assert get_run(run.id).status == "cancelled"
+
+
+def test_an_event_that_came_in_time_and_was_looked_at_by_nobody_counts_at_the_timeout(wait, monkeypatch):
+    run_id = start({"course_id": 7})
+    say_and_die(monkeypatch, "course/approved", {"course_id": 7})
+    with monkeypatch.context() as patch:  # upkeep wakes the run, and gets no further
+        patch.setattr(engine_waits, "look_for_forgotten", lambda _: None)
+        clock.advance(3 * 86_400 + 1)
+        assert outcome(run_id) == ("completed", {"course_id": 7})
