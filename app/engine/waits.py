@@ -195,7 +195,7 @@ class _Pair:
 
 
 def outcome(execution: Execution, key: str, wanted: Wanted) -> dict[str, Any] | None:
-    """Return the event that this step waits for, as JSON, or None when none came in time.
+    """Return the event that this step waits for, as JSON, or None at its timeout.
 
     Raises:
         Park: neither has happened yet.

@@ -7,11 +7,13 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+import pytest
+
 from app.db import db
-from app.engine import CancelOn, Debounce, advance, get_run, list_runs, send, upkeep, workflow
+from app.engine import CancelOn, Debounce, advance, get_run, list_runs, list_waits, send, upkeep, workflow
 from app.engine import waits as engine_waits
 from app.engine.runtime import runtime
-from app.engine.testing import clock, drain
+from app.engine.testing import clock, drain, sent_events
 from tests.engine.test_waiting import outcome, say, start, wait  # noqa: F401  (a fixture)
 
 
@@ -62,6 +64,18 @@ def test_a_run_to_cancel_that_is_locked_keeps_neither_senders_nor_upkeep_nor_oth
         assert outcome(run_id)[0] == "completed"
     drain()
     assert get_run(ending).status == "cancelled"
+
+
+def test_a_waiting_run_that_is_locked_keeps_neither_senders_nor_other_runs(wait):
+    locked, free = start({"course_id": 7}), start({"course_id": 7})
+    with db.engine.connect() as frozen:
+        frozen.exec_driver_sql("SELECT FROM run WHERE id = %s FOR UPDATE", (locked,))
+        began = time.monotonic()
+        say("course/approved", {"course_id": 7})
+        assert time.monotonic() - began < 4  # it gives up after 0.3 s, not after 8
+        assert outcome(free)[0] == "completed"
+    clock.advance(1)
+    assert outcome(locked)[0] == "completed"
 
 
 def test_a_sender_looks_for_waits_a_quarter_of_a_second_long_and_leaves_the_others_to_upkeep(wait, monkeypatch):
@@ -143,3 +157,78 @@ def test_an_event_that_came_in_time_and_was_looked_at_by_nobody_counts_at_the_ti
         patch.setattr(engine_waits, "look_for_forgotten", lambda _: None)
         clock.advance(3 * 86_400 + 1)
         assert outcome(run_id) == ("completed", {"course_id": 7})
+
+
+def test_a_timeout_ends_only_a_wait_that_is_open_and_whose_time_has_come(wait, execute):
+    run_id = start({"course_id": 7})
+
+    def time_out():
+        execute(
+            engine_waits.TIME_OUT.replace("%(run_id)s", ":run_id").replace("%(key)s", ":key"),
+            run_id=run_id,
+            key="approval",
+        )
+        return [each.status for each in list_waits(run_id)]
+
+    assert time_out() == ["open"]
+    say("course/approved", {"course_id": 7})
+    clock.advance(3 * 86_400 + 1)
+    assert time_out() == ["matched"]
+
+
+def test_a_condition_that_fails_spoils_no_wait_that_another_event_has_just_ended(monkeypatch, execute):
+    @workflow("priced", on="test/priced")
+    def priced(ctx, step):
+        return step.wait_for_event("offer", "test/offer", if_="arriving.data.price < 10", timeout="1h").data
+
+    say("test/priced")
+    drain()
+    [run] = list_runs(workflow="priced")
+    say_and_die(monkeypatch, "test/offer", {"price": 9})
+    say_and_die(monkeypatch, "test/offer", {"cost": 1})
+    evaluate, met = engine_waits.expressions.evaluate, []
+
+    def overtaken(condition, names):
+        met.append(names["arriving"]["data"])
+        if "cost" in met[-1]:
+            monkeypatch.undo()
+            with runtime().pool.connection() as other:
+                engine_waits.look_back(other, run.id, "offer")
+        return evaluate(condition, names)
+
+    monkeypatch.setattr(engine_waits.expressions, "evaluate", overtaken)
+    monkeypatch.setattr(engine_waits, "_behind", lambda *_: ())  # it looks at its own event first
+    [bad] = execute("SELECT id FROM event WHERE data ->> 'cost' = '1'").scalars()
+    engine_waits.look_for_waits([bad])
+    drain()
+    assert met == [{"cost": 1}]
+    assert list_runs(workflow="priced")[0].output == {"price": 9}
+
+
+@pytest.mark.parametrize("somebody_waits", [False, True])
+def test_the_time_of_an_events_look_is_that_of_the_first_one(wait, execute, somebody_waits):
+    if somebody_waits:
+        start({"course_id": 7})
+    event_id = say("course/approved", {"course_id": 8})
+    first = execute("SELECT matched_at FROM event WHERE id = :id", id=event_id).scalar()
+    clock.advance(60)
+    engine_waits.look_for_waits([event_id])
+    assert execute("SELECT matched_at FROM event WHERE id = :id", id=event_id).scalar() == first
+
+
+def test_an_event_that_would_have_cancelled_a_run_that_is_dead_by_now_changes_nothing(execute):
+    """A dead run keeps its waits, as it may be resumed."""
+
+    @workflow("cursed", on="test/cursed", cancel_on=[CancelOn("test/stop")])
+    def cursed(ctx, step):
+        raise AssertionError
+
+    say("test/cursed")
+    for _ in range(6):
+        assert len(advance.claim_batch("doomed", 1)) == 1
+        clock.advance(31)
+        upkeep.run_pass()
+    say("test/stop")
+    drain()
+    assert list_runs(workflow="cursed")[0].status == "dead"
+    assert sent_events("run/cancelled") == []
