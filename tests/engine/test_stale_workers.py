@@ -144,3 +144,33 @@ def test_a_write_waits_for_a_rescue_that_is_not_committed_and_then_is_refused(mi
     assert list_waits(mine.run.id) == []
     assert [run.status for run in list_runs()] == ["queued"]
     assert execute("SELECT count(*) FROM step_attempt").scalar() == 0
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+def test_two_workers_that_claim_at_once_get_different_runs_and_do_not_wait(by_id):
+    for _ in range(2):
+        send("test/parent", {}, owner_id=None)
+    db.session.commit()
+    ids = [run.id for run in list_runs()]
+    first, second = runtime().pool._open(), runtime().pool._open()
+    second.execute("SET lock_timeout = '1s'")
+
+    def claim(connection, limit):
+        if by_id:
+            return store.claim_these(connection, ids[-limit:], worker="x", lease=30)
+        return store.claim(connection, worker="x", lease=30, workflows=["parent"], limit=limit)
+
+    with first.transaction():
+        assert len(claim(first, 1)) == 1
+        assert len(claim(second, 2)) == 1
+    for connection in (first, second):
+        connection.close()
+    assert {(run.status, run.worker) for run in list_runs()} == {("running", "x")}
+    assert claim_nothing(ids) == []
+
+
+def claim_nothing(ids):
+    """Return what somebody gets who comes later."""
+    with runtime().pool.connection() as connection:
+        found = store.claim_these(connection, ids, worker="late", lease=30)
+        return found + store.claim(connection, worker="late", lease=30, workflows=["parent"], limit=9)
