@@ -166,10 +166,25 @@ def test_two_workers_that_claim_at_once_get_different_runs_and_do_not_wait(by_id
     for connection in (first, second):
         connection.close()
     assert {(run.status, run.worker) for run in list_runs()} == {("running", "x")}
-    assert claim_nothing(ids) == []
+    assert claim_late(ids) == []
 
 
-def claim_nothing(ids):
+def test_a_run_that_is_held_or_of_an_unknown_workflow_is_claimed_by_nobody_even_with_a_hint(execute, monkeypatch):
+    """During a deploy a hint reaches a worker with the code of before."""
+    send("test/parent", {}, owner_id=None)
+    db.session.commit()
+    [run] = list_runs()
+    execute("UPDATE run SET held_by = 'parent#0:'")
+    assert claim_late([run.id]) == []
+    execute("UPDATE run SET held_by = NULL")
+    with monkeypatch.context() as patch:
+        patch.delitem(registry.by_name, "parent")
+        with runtime().pool.connection() as connection:
+            assert store.claim_these(connection, [run.id], worker="old", lease=30) == []
+    assert len(claim_late([run.id])) == 1
+
+
+def claim_late(ids):
     """Return what somebody gets who comes later."""
     with runtime().pool.connection() as connection:
         found = store.claim_these(connection, ids, worker="late", lease=30)
