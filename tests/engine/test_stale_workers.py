@@ -24,7 +24,7 @@ from app.engine.errors import LostLease
 from app.engine.execution import load
 from app.engine.registry import registry
 from app.engine.runtime import runtime
-from app.engine.store import PastAttempt
+from app.engine.store import NewMemo, PastAttempt
 from app.engine.testing import clock
 from tests.engine.locks import waits_for_a_lock
 
@@ -189,3 +189,12 @@ def claim_late(ids):
     with runtime().pool.connection() as connection:
         found = store.claim_these(connection, ids, worker="late", lease=30)
         return found + store.claim(connection, worker="late", lease=30, workflows=["parent"], limit=9)
+
+
+def test_a_try_that_is_recorded_as_failed_is_not_remembered_while_its_run_goes_on_in_another_branch(mine):
+    """It has timed out, and comes back late: of its run and epoch everything is as it was."""
+    fail_a_try(mine)
+    tries = [NewMemo(mine.run_id, mine.run.epoch, "step", "run", "completed", "{1}", "[]", "1", None, None, 1, 0.0)] * 2
+    with runtime().pool.connection() as connection:
+        stored = [store.checkpoint(connection, memo._replace(number=n)) for n, memo in enumerate(tries, 1)]
+    assert [each.is_new for each in stored] == [False, True]
