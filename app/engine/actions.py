@@ -189,8 +189,7 @@ def _fork(connection: Connection, run_id: UUID) -> tuple[NewRun, str]:
     if event is None:
         raise UnknownRun(f"The event of run {run_id} is gone.")
     kept = {"forked_from": run_id, "parent_run": parent_run, "subject": subject}
-    plan = starting.plan(registry.by_name[name], event, **kept)
-    return plan, status
+    return starting.plan(registry.by_name[name], event, **kept), status
 
 
 def _insert(session: Session, connection: Connection, plan: NewRun) -> UUID:

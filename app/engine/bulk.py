@@ -103,9 +103,8 @@ def _do_page(session: Session, action: str, begun: dict[str, Any], last: dict[st
     if last["before"] is not None:
         query = query.where(run.c.id < UUID(last["before"]))
     found = [Found(*row) for row in session.execute(query.order_by(run.c.id.desc()).limit(PAGE))]
-    endings.lock(
-        sending.driver(session), [each.id for each in found]
-    )  # all at once and in order: one by one, two of these could deadlock
+    # All at once and in order: one by one, two of these could deadlock.
+    endings.lock(sending.driver(session), [each.id for each in found])
     before = str(found[-1].id) if len(found) == PAGE else None
     done = sum(_has_done(action, each) for each in found)
     return {"before": before, "met": last["met"] + len(found), "done": last["done"] + done}
@@ -120,9 +119,8 @@ def _has_done(action: str, found: Found) -> bool:
 
 def _query(action: str, begun: dict[str, Any]) -> sa.Select[Any]:
     query = reads.matching(sa.select(run.c.id, run.c.error, run.c.active), begun["filter"])
-    query = reads.matching(query, {"created_before": begun["until"]}).where(
-        run.c.workflow != NAME
-    )  # one must not end itself
+    # One must not end itself.
+    query = reads.matching(query, {"created_before": begun["until"]}).where(run.c.workflow != NAME)
     return query.where(run.c.parent_run.is_(None)) if action in ("replay", "retry") else query
 
 

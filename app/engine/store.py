@@ -57,9 +57,7 @@ CLAIM_THESE = f"""
 RETURNING {_RUN_COLUMNS}
 """  # noqa: S608  (constant text)
 
-LOAD_STEPS = """
-SELECT key, kind, status, position, output, blob_id, error, size_bytes, meta FROM step WHERE run_id = %s
-"""
+LOAD_STEPS = "SELECT key, kind, status, position, output, blob_id, error, size_bytes, meta FROM step WHERE run_id = %s"
 
 LOAD_ATTEMPTS = """
 SELECT key, number, is_deferral, started_at, retry_at FROM step_attempt WHERE run_id = %s ORDER BY key, number

@@ -92,8 +92,8 @@ BEHIND = """
 WITH mine AS (SELECT id, created_at FROM event WHERE id = %(event_id)s), older AS MATERIALIZED (
   SELECT event.topic FROM event, mine
   WHERE event.matched_at IS NULL AND (event.created_at, event.id) < (mine.created_at, mine.id))
-SELECT DISTINCT run_id, key FROM wait JOIN unnest(%(runs)s::uuid[], %(keys)s::text[]) AS fit (run_id, key)
-  USING (run_id, key)
+SELECT DISTINCT run_id, key
+FROM wait JOIN unnest(%(runs)s::uuid[], %(keys)s::text[]) AS fit (run_id, key) USING (run_id, key)
 WHERE status = 'open' AND (scanned_at IS NULL OR topic IN (SELECT topic FROM older))
 """
 
@@ -129,9 +129,7 @@ FORGOTTEN_EVENTS = """
 SELECT id FROM event WHERE matched_at IS NULL AND created_at < engine_now() - %s * interval '1 second'
 ORDER BY created_at LIMIT %s
 """
-FORGOTTEN_WAITS = """
-SELECT DISTINCT run_id, key FROM wait WHERE scanned_at IS NULL AND status = 'open' LIMIT %s
-"""
+FORGOTTEN_WAITS = "SELECT DISTINCT run_id, key FROM wait WHERE scanned_at IS NULL AND status = 'open' LIMIT %s"
 
 
 @dataclass(frozen=True)
