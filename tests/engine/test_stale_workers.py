@@ -198,3 +198,15 @@ def test_a_try_that_is_recorded_as_failed_is_not_remembered_while_its_run_goes_o
     with runtime().pool.connection() as connection:
         stored = [store.checkpoint(connection, memo._replace(number=n)) for n, memo in enumerate(tries, 1)]
     assert [each.is_new for each in stored] == [False, True]
+
+
+@pytest.mark.parametrize("status", ["queued", "paused", "debounced", "completed", "dead"])
+def test_what_wakes_a_run_leaves_one_that_neither_waits_nor_executes_as_it_is(execute, status):
+    """One that a throttle had put off when it was paused, for example, keeps its time."""
+    send("test/parent", {}, owner_id=None)
+    db.session.commit()
+    execute("UPDATE run SET status = :status, due_at = now() + interval '1 h'", status=status)
+    before = tuple(execute("SELECT * FROM run").one())
+    with runtime().pool.connection() as connection:
+        assert store.wake(connection, [list_runs()[0].id]) == []
+    assert tuple(execute("SELECT * FROM run").one()) == before
