@@ -197,7 +197,16 @@ def test_a_try_that_is_recorded_as_failed_is_not_remembered_while_its_run_goes_o
     tries = [NewMemo(mine.run_id, mine.run.epoch, "step", "run", "completed", "{1}", "[]", "1", None, None, 1, 0.0)] * 2
     with runtime().pool.connection() as connection:
         stored = [store.checkpoint(connection, memo._replace(number=n)) for n, memo in enumerate(tries, 1)]
-    assert [each.is_new for each in stored] == [False, True]
+    assert [(each.is_mine, each.is_new) for each in stored] == [(False, False), (True, True)]
+
+
+def test_a_worker_whose_run_was_rescued_adopts_nothing_though_key_and_epoch_are_its_own(mine):
+    memo = NewMemo(mine.run_id, mine.run.epoch, "step", "run", "completed", "{1}", "[]", "1", None, None, 1, 0.0)
+    with runtime().pool.connection() as connection:
+        assert store.checkpoint(connection, memo).is_new
+    give_up(mine)
+    with runtime().pool.connection() as connection:
+        assert store.checkpoint(connection, memo) == store.Stored(is_mine=False, is_new=False)
 
 
 @pytest.mark.parametrize("status", ["queued", "paused", "debounced", "completed", "dead"])
