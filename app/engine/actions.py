@@ -37,7 +37,9 @@ UPDATE run SET status = 'queued', recoveries = 0, error = NULL, reason = NULL, a
 WHERE id = %s AND status = 'dead'
 """
 _PAUSE_WORKFLOW = "INSERT INTO pause (workflow, paused_at) VALUES (%s, engine_now()) ON CONFLICT DO NOTHING"
+_QUEUED = "SELECT id FROM run WHERE workflow = %s AND status = 'queued' LIMIT 1000"
 _WITHDRAW = "UPDATE run SET requested = NULL WHERE id = %s AND requested = 'pause'"
+_IN_ORDER = "SELECT key, position, status FROM step WHERE run_id = %s ORDER BY position, started_at"
 # With blobs of its own: retention deletes those of the first run together with it.
 _COPY = """
 WITH kept AS MATERIALIZED (
@@ -117,7 +119,7 @@ def pause_workflow(name: str) -> bool:
     Its events and schedule still make runs (see `pause_schedule`), and none starts. Those that execute go on until they
     park or end.
     """
-    return sending.begin()[1].execute(_PAUSE_WORKFLOW, [name]).rowcount > 0
+    return _change_workflow(_PAUSE_WORKFLOW, name)
 
 
 def resume_workflow(name: str) -> bool:
@@ -125,7 +127,7 @@ def resume_workflow(name: str) -> bool:
 
     In the caller's transaction; upkeep lets them go, a thousand at once.
     """
-    return sending.begin()[1].execute("DELETE FROM pause WHERE workflow = %s", [name]).rowcount > 0
+    return _change_workflow("DELETE FROM pause WHERE workflow = %s", name)
 
 
 def replay(run_id: UUID) -> UUID:
@@ -161,6 +163,15 @@ def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> U
     return new_id
 
 
+def _change_workflow(statement: str, name: str) -> bool:
+    """Pause or resume a workflow, and tell pages of its queued runs: for whom nobody waits now, or again."""
+    session, connection = sending.begin()
+    is_changed = connection.execute(statement, [name]).rowcount > 0
+    queued = connection.execute(_QUEUED, [name]).fetchall() if is_changed else []
+    sending.after(session).topics.update(f"run:{row[0]}" for row in queued)
+    return is_changed
+
+
 def _lock_run(session: Session, run_id: UUID) -> RunRow | None:
     run = endings.lock(sending.driver(session), [run_id]).get(run_id)
     if run is not None:
@@ -178,12 +189,11 @@ def _fork(connection: Connection, run_id: UUID) -> tuple[NewRun, str]:
     if event is None:
         raise UnknownRun(f"The event of run {run_id} is gone.")
     kept = {"forked_from": run_id, "parent_run": parent_run, "subject": subject}
-    plan = starting.plan(registry.by_name[name], event, **kept)
-    return plan, status
+    return starting.plan(registry.by_name[name], event, **kept), status
 
 
 def _insert(session: Session, connection: Connection, plan: NewRun) -> UUID:
-    sending.after(session).started += starting.insert_runs(connection, [plan])
+    sending.after(session).add(starting.insert_runs(connection, [plan]))
     return plan.id
 
 
@@ -192,23 +202,23 @@ def _keys_before(connection: Connection, run_id: UUID, step_key: str) -> list[st
 
     A failure before it was caught by the body, which went on; one beside it would only fail the new run again.
     """
-    rows = connection.execute("SELECT key, position, status FROM step WHERE run_id = %s", [run_id]).fetchall()
-    positions = {key: position for key, position, _ in rows}
-    if step_key in positions:
-        until = positions[step_key]
-        return [key for key, position, status in rows if _is_kept(position, until, is_complete=status == "completed")]
+    rows = connection.execute(_IN_ORDER, [run_id]).fetchall()
+    places = {key: (position, number) for number, (key, position, _) in enumerate(rows)}
+    if step_key in places:
+        until = places[step_key]
+        return [key for key, _, status in rows if _is_kept(places[key], until, is_complete=status == "completed")]
     if connection.execute(_IS_MET, {"id": run_id, "key": step_key}).fetchone() != (True,):
         raise UnknownRun(f"Run {run_id} has no step {step_key!r}; list_steps shows those it has.")
     return [key for key, _, status in rows if status == "completed"]  # nothing comes after a step that did not end
 
 
-def _is_kept(position: list[int], until: list[int], *, is_complete: bool) -> bool:
+def _is_kept(place: tuple[list[int], int], until: tuple[list[int], int], *, is_complete: bool) -> bool:
     """Tell whether a step's memo counts when the run goes on at another step.
 
     A position is verb, branch, verb, branch, ...: at the first difference, an earlier verb is before, and another
-    branch is independent.
+    branch is independent. Of two with one position, the order of the list tells (see `Step`).
     """
-    for depth, (mine, other) in enumerate(zip(position, until, strict=False)):
+    for depth, (mine, other) in enumerate(zip(place[0], until[0], strict=False)):
         if mine != other:
             return is_complete if depth % 2 == 1 else mine < other
-    return False
+    return place[1] < until[1]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -51,7 +51,7 @@ def bulk(action: str, filter: Mapping[str, Any], *, owner_id: UUID | None, per_s
         per_second: how many runs it comes to each second, on the average.
 
     Raises:
-        EngineError: an unknown action or filter, or not a positive number per second.
+        EngineError: an unknown action or filter, what no run can have there, or not a positive number per second.
     """
     if action not in ACTIONS:
         raise EngineError(f"{action!r} is no bulk action; choose one of {', '.join(ACTIONS)}.")
@@ -59,12 +59,24 @@ def bulk(action: str, filter: Mapping[str, Any], *, owner_id: UUID | None, per_s
     if unknown or not SLOWEST <= per_second < math.inf:  # nor NaN
         told = f"per_second must be a number of at least {SLOWEST}."
         raise EngineError(f"Filter by {', '.join(reads.FILTERS)}, not by {unknown}; {told}")
-    wanted = {name: None if value is None else str(value) for name, value in {"owner_id": owner_id, **filter}.items()}
+    wanted = {name: _text(name, value) for name, value in {"owner_id": owner_id, **filter}.items()}
     session, connection = sending.begin()
     data = {"action": action, "filter": wanted, "per_second": per_second}
-    runs = starting.start_one(connection, BULK, EVENT, data, owner_id=owner_id)
-    sending.after(session).started += runs
-    return runs[0].id
+    after = starting.start_one(connection, BULK, EVENT, data, owner_id=owner_id)
+    sending.after(session).add(after)
+    return after.started[0].id
+
+
+def _text(name: str, value: object) -> str | None:
+    """Return what a filter asks for as text that its column takes."""
+    kind, text = reads.FILTERS[name][0].type.python_type, str(value)
+    parsers: dict[type, Callable[[str], object]] = {UUID: UUID, datetime: datetime.fromisoformat}
+    try:
+        if "\0" in text:
+            raise ValueError(text)  # noqa: TRY301  (PostgreSQL cannot take it in any column)
+        return None if value is None else str(parsers.get(kind, str)(text))
+    except ValueError as error:
+        raise EngineError(f"Filter by {name} with a {kind.__name__}, not with {value!r}.") from error
 
 
 def _work_through(ctx: Context, step: Step) -> dict[str, int]:
@@ -91,9 +103,8 @@ def _do_page(session: Session, action: str, begun: dict[str, Any], last: dict[st
     if last["before"] is not None:
         query = query.where(run.c.id < UUID(last["before"]))
     found = [Found(*row) for row in session.execute(query.order_by(run.c.id.desc()).limit(PAGE))]
-    endings.lock(
-        sending.driver(session), [each.id for each in found]
-    )  # all at once and in order: one by one, two of these could deadlock
+    # All at once and in order: one by one, two of these could deadlock.
+    endings.lock(sending.driver(session), [each.id for each in found])
     before = str(found[-1].id) if len(found) == PAGE else None
     done = sum(_has_done(action, each) for each in found)
     return {"before": before, "met": last["met"] + len(found), "done": last["done"] + done}
@@ -108,9 +119,8 @@ def _has_done(action: str, found: Found) -> bool:
 
 def _query(action: str, begun: dict[str, Any]) -> sa.Select[Any]:
     query = reads.matching(sa.select(run.c.id, run.c.error, run.c.active), begun["filter"])
-    query = reads.matching(query, {"created_before": begun["until"]}).where(
-        run.c.workflow != NAME
-    )  # one must not end itself
+    # One must not end itself.
+    query = reads.matching(query, {"created_before": begun["until"]}).where(run.c.workflow != NAME)
     return query.where(run.c.parent_run.is_(None)) if action in ("replay", "retry") else query
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from app.engine import endings, starting, store
-from app.engine.after import After
 from app.engine.errors import LostLease, NonRetriable, Park
 from app.engine.execution import Execution
 from app.engine.registry import registry
@@ -90,7 +89,7 @@ def _start(execution: Execution, key: str, child: Child) -> None:
     run, workflow = execution.run, registry.by_name[child.workflow]
     kept = {"parent_run": run.id, "parent_step": key, "is_cancelled_with_parent": child.is_cancelled_with_parent}
     with runtime().pool.connection() as connection, connection.transaction():
-        started = starting.start_one(connection, workflow, INVOKED, child.data, owner_id=run.owner_id, **kept)
+        after = starting.start_one(connection, workflow, INVOKED, child.data, owner_id=run.owner_id, **kept)
         if connection.execute(store.FENCE, [run.id, run.epoch]).fetchone() is None:  # after the flow keys of the child
             raise LostLease(run.id)
-    After(started, sent=[run.event_id for run in started]).tell()
+    after.tell()

@@ -31,7 +31,10 @@ class Lease:
 
     @property
     def is_over(self) -> bool:
-        """Tell whether the run may belong to another worker by now (a frozen process wakes up here)."""
+        """Tell whether the run may belong to another worker by now (a frozen process wakes up here).
+
+        Where the monotonic clock stands still while a machine is suspended, as on Linux, that time is not seen.
+        """
         return self.is_lost or time.monotonic() - self.renewed_at > self.seconds
 
 

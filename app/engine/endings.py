@@ -133,11 +133,11 @@ def _write_consequences(connection: Connection, run: RunRow, ending: Ending, aft
     if not run.event_name.startswith("run/"):
         event = _lifecycle_event(run, ending)
         after.sent.append(event.id)
-        after.started += starting.write(connection, [event])
+        after.add(starting.write(connection, [event]))
     if workflow is not None and workflow.hook and ending.status != "completed":
         about = (run.owner_id, run.subject, run.event_id, run.event_name)
         hook = NewRun(new_id(), workflow.hook, registry.by_name[workflow.hook].version, *about, parent_run=run.id)
-        after.started += starting.insert_runs(connection, [hook])
+        after.add(starting.insert_runs(connection, [hook]))
 
 
 def _lifecycle_event(run: RunRow, ending: Ending) -> NewEvent:

@@ -98,7 +98,7 @@ class Park(Interrupt):
 
 
 class LostLease(Interrupt):
-    """Another worker owns the run now, or the database cannot be reached: stop without a trace."""
+    """The run is, or may be, no longer this worker's, or the database cannot be reached: stop without a trace."""
 
 
 class Cancelled(Interrupt):

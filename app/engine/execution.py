@@ -67,6 +67,7 @@ class Execution(Owned):
     def __post_init__(self) -> None:
         """Prepare what every step needs."""
         self.run_id = str(self.run.id)
+        self.unmet = set(self.loaded.memos)  # what this pass over the body has not come to yet
         self.step_topics = topics(self.run.id, self.run.subject, None)  # a list of runs shows no steps
         self.meta, self.streams, self.logs = Meta(self.run), streams.spool(self.run), logs.spool(self.run)
 

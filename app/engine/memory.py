@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from app.engine import codec, current, sending, store
+from app.engine import codec, current, sending, store, store_upkeep
 from app.engine.current import Attempt
 from app.engine.errors import EngineError, LimitExceeded, LostLease, NonRetriable, Park, RetryAfter, StepError
 from app.engine.execution import Execution, backoff
@@ -60,6 +60,8 @@ def make(execution: Execution, kind: str, key: str, position: list[int], call: C
     if failures > retries:
         return _fail(draft, StepError(key, PROCESS_LOST), past, 0)
     execution.active[key] = draft.began
+    if execution.run.recoveries:  # it may kill its worker again, before the beat has shown it
+        _show(execution)
     execution.meta.is_caught_up = True
     try:
         traced = tracing.span(f"step {key}", step=key, kind=kind, attempt=attempt.number)
@@ -126,6 +128,12 @@ class _Draft(NamedTuple):
             meta=json.dumps(self.attempt.meta) if self.attempt.meta and output else None,
             number=None if status == "failed" else self.number,
         )
+
+
+def _show(execution: Execution) -> None:
+    active = {"progress": None, "meta": None, "active": execution.active_json(0)}
+    with runtime().pool.connection() as connection:
+        store_upkeep.show(connection, execution.run.id, execution.run.epoch, active)
 
 
 def _arguments(execution: Execution, key: str, call: Call) -> tuple[Sequence[Any], dict[str, Any]]:

@@ -200,12 +200,8 @@ def list_events(
 def list_waits(run_id: UUID) -> list[WaitView]:
     """Return what a run waits for, has waited for, and would be cancelled by."""
     named = sa.func.regexp_replace(wait.c.topic, "^[^:]*:", "").label("event_name")  # without the owner
-    query = (
-        sa.select(*columns_of(WaitView, wait, "event_name"), named)
-        .where(wait.c.run_id == run_id)
-        .order_by(wait.c.created_at, wait.c.topic)
-    )
-    return _views(WaitView, query)
+    query = sa.select(*columns_of(WaitView, wait, "event_name"), named).where(wait.c.run_id == run_id)
+    return _views(WaitView, query.order_by(wait.c.created_at, wait.c.topic))
 
 
 def list_schedules() -> list[ScheduleView]:
@@ -224,9 +220,14 @@ def list_steps(run_id: UUID) -> list[StepView]:
     shown = sa.select(*columns_of(StepView, step, "output", "attempts", "usage", "until", "child"), output)
     query = shown.outerjoin(blob, blob.c.id == step.c.blob_id).where(step.c.run_id == run_id)
     rests, state = _rests(run_id), _state(run_id)
-    views = [_view(dict(row), tries) for row in session.execute(query.order_by(step.c.position)).mappings()]
+    views = [
+        _view(dict(row), tries)
+        for row in session.execute(query.order_by(step.c.position, step.c.started_at)).mappings()
+    ]
     views = [_at_rest(view, rests.pop(view.key, None), state) for view in views]
-    return views + _unfinished(tries, rests, state)
+    done = {view.key for view in views}
+    active = {key: at for key, at in ((state and state.active) or {}).items() if key not in done}
+    return views + _unfinished(tries, active, rests, state)
 
 
 def _view(row: dict[str, Any], tries: dict[str, list[dict[str, Any]]]) -> StepView:
@@ -270,13 +271,13 @@ def _at_rest(view: StepView, rest: _Rest | None, state: Any) -> StepView:
     until = datetime.fromisoformat(view.output)
     if until <= (state.finished_at or state.now):
         return replace(view, until=until, finished_at=max(until, view.finished_at or until))
-    return replace(
-        view, until=until, status="cancelled" if state.finished_at else "sleeping", finished_at=state.finished_at
-    )
+    status = "cancelled" if state.finished_at else "sleeping"
+    return replace(view, until=until, status=status, finished_at=state.finished_at)
 
 
-def _unfinished(tries: dict[str, list[dict[str, Any]]], rests: dict[str, _Rest], state: Any) -> list[StepView]:
-    active = (state and state.active) or {}
+def _unfinished(
+    tries: dict[str, list[dict[str, Any]]], active: dict[str, str], rests: dict[str, _Rest], state: Any
+) -> list[StepView]:
     views = []
     for key in dict.fromkeys([*tries, *active, *rests]):
         rest, attempts = rests.get(key), tries.get(key, [])
@@ -285,21 +286,11 @@ def _unfinished(tries: dict[str, list[dict[str, Any]]], rests: dict[str, _Rest],
         status = "running" if key in active and not rest else "waiting" if rest else "backing-off"
         if state and state.status in FINAL:
             status = "failed" if state.status == "dead" and key in active else "cancelled"
-        views.append(
-            StepView(
-                key,
-                rest.kind if rest else "run",
-                status,
-                None,
-                None,
-                last["error"],
-                attempts,
-                since[0] if since else attempts[0]["started_at"],
-                state.finished_at if status == "cancelled" else None,
-                until=rest.until if rest else last["retry_at"],
-                child=rest.child if rest else None,
-            )
-        )
+        began, ended = since[0] if since else attempts[0]["started_at"], None
+        if status == "cancelled":
+            ended = state.finished_at
+        kind, until, child = (rest.kind, rest.until, rest.child) if rest else ("run", last["retry_at"], None)
+        views.append(StepView(key, kind, status, None, None, last["error"], attempts, began, ended, None, until, child))
     return views
 
 

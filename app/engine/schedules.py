@@ -6,10 +6,10 @@ from datetime import datetime
 from uuid import UUID
 
 from app.engine import sending, starting
+from app.engine.after import After
 from app.engine.errors import EngineError
 from app.engine.registry import Workflow, registry
 from app.engine.runtime import Connection, logger
-from app.engine.store_starting import NewRun
 from app.engine.store_upkeep import now
 from app.lib.cron import next_tick_put_off
 
@@ -27,17 +27,16 @@ PAUSE = "UPDATE schedule SET paused_at = engine_now() WHERE workflow = %s AND pa
 RESUME = "UPDATE schedule SET paused_at = NULL, next_at = %s WHERE workflow = %s AND paused_at IS NOT NULL"
 
 
-def tick(connection: Connection) -> list[NewRun]:
-    """Start what is due of this process's workflows, and keep the table as the code has it; returns the new runs.
+def tick(connection: Connection) -> After:
+    """Start what is due of this process's workflows, and keep the table as the code has it; returns what to tell.
 
     Ticks that passed while nothing ran start one run together. During a deploy that changes an expression, old and new
     processes each put theirs into the table: what is due by either starts.
     """
-    planned = {workflow.name: workflow for workflow in registry.by_name.values() if workflow.cron}
+    planned, after = {workflow.name: workflow for workflow in registry.by_name.values() if workflow.cron}, After()
     if not planned:
-        return []
+        return after
     known = {row[0]: row[1:] for row in connection.execute(KNOWN).fetchall()}
-    started: list[NewRun] = []
     for name, workflow in planned.items():
         cron, is_due, at = known.get(name) or (None, False, now(connection))
         if cron is None:
@@ -45,8 +44,8 @@ def tick(connection: Connection) -> list[NewRun]:
         elif cron != workflow.cron:
             connection.execute(CHANGE, [workflow.cron, next_at(workflow, at), name, cron])
         elif is_due:
-            started += _tick(connection, workflow)
-    return started
+            after.add(_tick(connection, workflow))
+    return after
 
 
 def next_at(workflow: Workflow, after: datetime) -> datetime:
@@ -79,24 +78,24 @@ def trigger_schedule(name: str) -> UUID:
         EngineError: this process knows no such workflow with a cron expression.
     """
     session, connection = sending.begin()
-    runs = _start(connection, _planned(name), now(connection))
-    sending.after(session).started += runs
-    return runs[0].id
+    told = _start(connection, _planned(name), now(connection))
+    sending.after(session).add(told)
+    return told.started[0].id
 
 
-def _tick(connection: Connection, workflow: Workflow) -> list[NewRun]:
+def _tick(connection: Connection, workflow: Workflow) -> After:
     with connection.transaction():
         row = connection.execute(LOCK_DUE, [workflow.name, workflow.cron]).fetchone()
         if row is None:
-            return []  # somebody else was quicker
+            return After()  # somebody else was quicker
         due_at, at = row
         connection.execute(TICKED, [next_at(workflow, at), at, workflow.name])
-        runs = _start(connection, workflow, due_at)
+        after = _start(connection, workflow, due_at)
     logger.info("schedule.ticked", workflow=workflow.name, due_at=due_at.isoformat())
-    return runs
+    return after
 
 
-def _start(connection: Connection, workflow: Workflow, due_at: datetime) -> list[NewRun]:
+def _start(connection: Connection, workflow: Workflow, due_at: datetime) -> After:
     data = {"workflow": workflow.name, "due_at": due_at.isoformat()}
     return starting.start_one(connection, workflow, EVENT, data, owner_id=None)
 

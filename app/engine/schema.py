@@ -2,7 +2,7 @@ r"""The engine's tables, with metadata of their own (the rooms' tables know noth
 
 States are drawn in docs/state_machine.md. `json`, not `jsonb`: it keeps what was written exactly, also
 `\u0000` in a payload, and costs less to write. There are no foreign keys: each checkpoint would pay for
-them, and every write here is fenced by the run's epoch already.
+them, and what a worker writes of its run is fenced by the run's epoch already.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ wait = _table(
 )
 # The waits that an event may end (waits.look_for_waits).
 index("ix_wait_topic", wait, "topic match_value", "status = 'open'")
-# Waits whose worker died before it had looked back (waits.look_for_forgotten).
+# Waits whose worker died before it had looked back, and new ones of cancel_on (waits.look_for_forgotten).
 index("ix_wait_unscanned", wait, "created_at", "scanned_at IS NULL AND status = 'open'")
 # A run takes an event once.
 index("ix_wait_taken", wait, "run_id event_id", "kind = 'event' AND event_id IS NOT NULL", unique=True)

@@ -20,7 +20,6 @@ from app.engine.after import After
 from app.engine.errors import EngineError, LimitExceeded
 from app.engine.runtime import Connection, runtime
 from app.engine.store_events import NewEvent
-from app.engine.store_starting import NewRun
 from app.lib import timeouts
 from app.lib.ids import new_id
 from app.lib.keys import compact
@@ -99,20 +98,20 @@ def has_uncommitted() -> bool:
 
 def _write(session: Session, events: list[NewEvent]) -> None:
     told = after(session)
-    told.started += write_repeating(driver(session), events)
+    told.add(write_repeating(driver(session), events))
     told.sent += [event.id for event in events]
 
 
-def write_repeating(connection: Connection, events: list[NewEvent]) -> list[NewRun]:
+def write_repeating(connection: Connection, events: list[NewEvent]) -> After:
     """Write `events` inside a savepoint; a deadlock is repeated once."""
     connection.execute("SAVEPOINT engine_send")
     try:
-        runs = starting.write(connection, events)
+        told = starting.write(connection, events)
     except psycopg.errors.DeadlockDetected:
         connection.execute("ROLLBACK TO SAVEPOINT engine_send")
-        runs = starting.write(connection, events)
+        told = starting.write(connection, events)
     connection.execute("RELEASE SAVEPOINT engine_send")
-    return runs
+    return told
 
 
 def after(session: Session) -> After:

@@ -20,6 +20,7 @@ from uuid import UUID
 
 # Endings and starts need each other when they happen: an ending starts runs, and a new run may end the one before it.
 from app.engine import codec, endings, store_events, store_starting
+from app.engine.after import After
 from app.engine.options import Debounce, RateLimit, Singleton, Throttle
 from app.engine.registry import Workflow, registry
 from app.engine.runtime import Connection
@@ -29,8 +30,8 @@ from app.lib import durations, expressions
 from app.lib.ids import new_id
 
 
-def write(connection: Connection, events: list[NewEvent]) -> list[NewRun]:
-    """Write `events` and the runs they start; returns the runs that were written.
+def write(connection: Connection, events: list[NewEvent]) -> After:
+    """Write `events` and the runs they start; returns what to tell of it after the commit.
 
     Events and runs whose id or idempotency key was seen within 24 hours are left out.
     """
@@ -85,17 +86,19 @@ def plan(workflow: Workflow, event: NewEvent | Event, **more: Any) -> NewRun:
 
 def start_one(
     connection: Connection, workflow: Workflow, name: str, data: dict[str, Any], *, owner_id: UUID | None, **more: Any
-) -> list[NewRun]:
+) -> After:
     """Write an event of the engine's own, and the run of this one workflow that it starts; `more` as in `plan`."""
     event = NewEvent(new_id(), name, data, codec.dump_event(data, name), owner_id)
     connection.execute(store_events.INSERT_EVENT, vars(event))
-    return insert_runs(connection, [plan(workflow, event, **more)])
+    after = insert_runs(connection, [plan(workflow, event, **more)])
+    after.sent.append(event.id)
+    return after
 
 
-def insert_runs(connection: Connection, runs: list[NewRun]) -> list[NewRun]:
-    """Decide about `runs` and write them; returns those written, and those that started as one of them ended another.
+def insert_runs(connection: Connection, runs: list[NewRun]) -> After:
+    """Decide about `runs` and write them; returns what to tell of them, and of those that they ended, after the commit.
 
-    Left out are those whose idempotency key another run holds. A debounced run that is returned may be an older one.
+    Left out are those whose idempotency key another run holds. A debounced run that is told of may be an older one.
     """
     keyed = ((run, run.idempotency_key) for run in reversed(runs))  # of two with one key, the first takes it
     wanted = {(run_scope(run.workflow, run.owner_id), key): run.id for run, key in keyed if key}
@@ -104,10 +107,11 @@ def insert_runs(connection: Connection, runs: list[NewRun]) -> list[NewRun]:
     store_starting.lock_keys(connection, fresh)
     written = [run for run in fresh if not run.deciding_keys]
     store_starting.insert(connection, written)
+    after = After(written)
     for run in fresh:
         if run.deciding_keys:
-            written += _decide(connection, run)
-    return written
+            after.started.append(_decide(connection, run, after))
+    return after
 
 
 def _waits(workflow: Workflow, context: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -121,28 +125,28 @@ def _waits(workflow: Workflow, context: Mapping[str, Any]) -> list[dict[str, Any
     return rows
 
 
-def _decide(connection: Connection, run: NewRun) -> list[NewRun]:
+def _decide(connection: Connection, run: NewRun, after: After) -> NewRun:
     """Write a run that has limits, whose keys are locked, as what it is to be."""
     if run.debounce_key:
-        return [_debounce(connection, run)]
-    workflow, started = registry.by_name[run.workflow], []
+        return _debounce(connection, run)
+    workflow = registry.by_name[run.workflow]
     rows = store_starting.going_on(connection, [run.singleton_key], " FOR UPDATE" if run.is_successor else "")
     if rows and not run.is_successor:
-        return [_skip(connection, run, f"Skipped by the singleton: run {rows[0].id} has not ended yet.")]
+        return _skip(connection, run, f"Skipped by the singleton: run {rows[0].id} has not ended yet.")
     if run.rate_key and workflow.rate_limit:
         limit = workflow.rate_limit
         start, is_now = store_starting.arrive(connection, run.rate_key, limit)
         if not is_now:
             free = f"the next run may start at {start.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC."
-            return [_skip(connection, run, f"Skipped by the rate limit of {limit.limit} per {limit.period}: {free}")]
+            return _skip(connection, run, f"Skipped by the rate limit of {limit.limit} per {limit.period}: {free}")
     for earlier in rows:
         reason = f"Cancelled by the singleton: run {run.id} took its place."
-        started += endings.cancel(connection, earlier, reason).after.started
+        after.add(endings.cancel(connection, earlier, reason).after)
     if run.throttle_key and workflow.throttle:
         start, is_now = store_starting.arrive(connection, run.throttle_key, workflow.throttle)
         run = run if is_now else replace(run, status="waiting", due_at=start, reason="throttled")
     store_starting.insert(connection, [run])
-    return [run, *started]
+    return run
 
 
 def _skip(connection: Connection, run: NewRun, reason: str) -> NewRun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import functools
 import math
@@ -40,7 +41,7 @@ class Step:
         self._position = list(position)
         self._met: dict[str, int] = {}
         self._verbs = 0
-        self._last_seen = 0
+        self._last = 0  # the place of the verb that the body met last, or of one behind it
         self.interrupt: Interrupt | None = None
 
     def run(
@@ -80,9 +81,10 @@ class Step:
         timeout: Duration | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Run `function(session, *args, **kwargs)`: its rows and its memo in one commit, exactly once.
+        """Run `function(session, *args, **kwargs)` and commit its rows and its memo together, once in this run.
 
-        Calls outside are refused inside. `retries` and `timeout` as in `run`.
+        The function itself may be called again until that commit is done. Calls outside are refused inside. `retries`
+        and `timeout` as in `run`.
 
         Raises:
             StepError: it failed for good.
@@ -94,8 +96,9 @@ class Step:
         return self._advance("transaction", id, Call(with_session, args, kwargs, retries, _optional(id, timeout)))
 
     def send_event(self, id: str, name: str, data: dict[str, Any], *, owner_id: UUID | None = None) -> str:
-        """Send an event exactly once; returns its id. Its owner is the run's unless given.
+        """Send an event, once in this run, and return its id. Its owner is the run's unless given.
 
+        The event, the runs that it starts and the memo are one commit.
         A database that stumbles is tried again, whatever the workflow says of retries: nothing else can be the matter.
         """
         owner = owner_id or self._execution.run.owner_id
@@ -125,10 +128,11 @@ class Step:
         timeout: Duration,
         since: datetime | None = None,
     ) -> Event | None:
-        """Wait for an event of the run's owner; returns the oldest that matches, or None when none came in time.
+        """Wait for an event of the run's owner; returns the oldest that matches, or None at the timeout.
 
         It may have come before: any since the run was created counts, unless the run was started by it or has taken it
-        in another wait. Meanwhile the run holds no worker and no slot.
+        in another wait. One that comes after the timeout counts as well, until the run has been taken up: it is then
+        that the run stops waiting. Meanwhile the run holds no worker and no slot.
 
         Args:
             id: stable kebab-case name.
@@ -136,7 +140,8 @@ class Step:
             match: a path such as `data.course_id` at which the run's own event and the arriving one must have the same.
             if_: or (and) an expression over `event`, which started the run, and `arriving`.
             timeout: how long to wait at most, for example "3d".
-            since: only events that came later than this count.
+            since: only events for which waits were looked for later than this count. That is done right after their
+                commit; of a sender that died there, by upkeep, up to two seconds later.
 
         Raises:
             StepError: the match or the condition cannot be evaluated.
@@ -213,7 +218,7 @@ class Step:
     @property
     def place(self) -> tuple[float, ...]:
         """Where the body is: behind the verb that it met last, and behind everything in its branches."""
-        return (*self._position, self._verbs, math.inf)
+        return (*self._position, self._last, math.inf)
 
     def remembered(self, kind: str, id: str, function: Callable[[], Any]) -> Any:
         """Remember a value that must be the same on every replay (the clock, a random number)."""
@@ -221,13 +226,13 @@ class Step:
 
     def _advance(self, kind: str, id: str, call: Call) -> Any:
         with self._leaving():
-            key, position = self._meet(id)
+            key = self._meet(id)
             memo = self._execution.loaded.memos.get(key)
             if memo is not None:
                 return self._recall(memo, kind)
             if len(self._execution.loaded.memos) >= MAX_STEPS:
                 raise LimitExceeded("steps_per_run", f"A run has at most {MAX_STEPS} steps; split the work into runs.")
-            return memory.make(self._execution, kind, key, position, call)
+            return memory.make(self._execution, kind, key, self._find_place(key), call)
 
     def _sleep(self, id: str, until: Callable[[], datetime]) -> None:
         call = Call(lambda *_edited: until().isoformat(), (), {}, RETRIES)
@@ -242,7 +247,8 @@ class Step:
 
     def _branch_out(self, id: str, calls: Sequence[tuple[str, Callable[[Step], Any]]], limit: int) -> list[Any]:
         with self._leaving(is_branching=True):
-            key, position = self._meet(id)
+            key = self._meet(id)
+            position = self._find_place(key)
             steps = [Step(self._execution, f"{key}[{name}]/", [*position, n]) for n, (name, _) in enumerate(calls)]
             work = [functools.partial(_enter, s, call) for s, (_, call) in zip(steps, calls, strict=True)]
             return branches.run_all(work, limit)
@@ -266,8 +272,8 @@ class Step:
             self.interrupt = LostLease(self._execution.run.id)
             raise self.interrupt from error
 
-    def _meet(self, id: str) -> tuple[str, list[int]]:
-        """Return the key and position of the verb that the body has come to, or stop here."""
+    def _meet(self, id: str) -> str:
+        """Return the key of the verb that the body has come to, or stop here."""
         if self.interrupt is not None:
             raise self.interrupt  # a `finally:` in the body starts no steps
         if current.attempt() is not None:
@@ -279,15 +285,34 @@ class Step:
         key = f"{self._prefix}{id}" + (f":{repeat}" if repeat else "")
         if len(key) > MAX_KEY:  # PostgreSQL's index takes no more, and its refusal looks like a database that is away
             raise LimitExceeded("step_key", f"The key {key[:40]!r}... is over {MAX_KEY} characters; shorten its ids.")
-        return key, [*self._position, self._verbs]
+        return key
+
+    def _find_place(self, key: str) -> list[int]:
+        """Return the position of a verb that is not remembered itself: it is new, or it has branches.
+
+        Remembered steps keep theirs when the code changes. So a new verb in front of them stands where the one before
+        it does; of several in one place, the times tell the order.
+        """
+        memos, execution = self._execution.loaded.memos, self._execution
+        keys = execution.once("keys", lambda: sorted(memos))
+        first = bisect.bisect_left(keys, f"{key}[")
+        if keys[first : first + 1] and keys[first].startswith(f"{key}["):
+            number = memos[keys[first]].position[len(self._position)]  # its branches are remembered there
+        elif any(other.startswith(self._prefix) for other in tuple(execution.unmet)):
+            number = self._last
+        else:
+            number = max(self._verbs, self._last)
+        self._last = max(self._last, number)
+        return [*self._position, number]
 
     def _recall(self, memo: Memo, kind: str) -> Any:
+        self._execution.unmet.discard(memo.key)
         if memo.kind != kind:
             told = f"Step {memo.key!r} was remembered as {memo.kind!r} and is {kind!r} now: give it a new id."
             raise StepKindChanged(told)
-        if memo.position[-1] < self._last_seen:
+        if memo.position[-1] < self._last:
             logger.warning("step.reordered", run_id=str(self._execution.run.id), step=memo.key)
-        self._last_seen = max(self._last_seen, memo.position[-1])
+        self._last = max(self._last, memo.position[-1])
         if memo.status == "failed":
             raise StepError(memo.key, memo.error or {})
         self._execution.meta.apply(memo.position, memo.meta)

@@ -1,6 +1,7 @@
-"""SQL on one run: claim, load, checkpoint, park, finish. Every write is fenced by the run's epoch.
+"""SQL on one run: claim, load, checkpoint, park, finish. What a worker writes of its run is fenced by the run's epoch.
 
-Lock order everywhere: flow keys (sorted), then runs by id.
+Not so what others do to a run whoever has it: wake it, ask it to stop, end its waits. That compares statuses under the
+run's lock. Lock order everywhere: flow keys (sorted), then runs by id, then waits.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ BODY = ""  # the key under which a run's deferrals outside any step are kept
 
 _RUN_COLUMNS = """id, workflow, version, owner_id, subject, event_id, epoch, wake_seq, attempt, flow_a, flow_b,
   parent_run, edited, idempotency_key, requested, progress, meta IS NOT NULL AS has_meta, trace, created_at, sort_at,
-  engine_now() AS claimed_at"""
+  recoveries, engine_now() AS claimed_at"""
 
 _TAKE = """
 UPDATE run SET status = 'running', epoch = epoch + 1, lease_until = engine_now() + %(lease)s * interval '1 second',
@@ -58,16 +59,15 @@ CLAIM_THESE = f"""
 RETURNING {_RUN_COLUMNS}
 """  # noqa: S608  (constant text)
 
-LOAD_STEPS = """
-SELECT key, kind, status, position, output, blob_id, error, size_bytes, meta FROM step WHERE run_id = %s
-"""
+LOAD_STEPS = "SELECT key, kind, status, position, output, blob_id, error, size_bytes, meta FROM step WHERE run_id = %s"
 
 LOAD_ATTEMPTS = """
 SELECT key, number, is_deferral, started_at, retry_at FROM step_attempt WHERE run_id = %s ORDER BY key, number
 """
 
 # The last statement before COMMIT; its values are those of NewMemo. Without FOR SHARE a stale worker's memo slips past
-# a take-over that is not committed yet. Nothing else in the transaction touches the run: share-then-update deadlocks.
+# a take-over that is not committed yet. Nothing touches the run after it in its transaction: share-then-update
+# deadlocks.
 CHECKPOINT = """
 WITH fence AS (
   SELECT id, requested FROM run WHERE id = $1::uuid AND epoch = $2::int AND status = 'running' FOR SHARE
@@ -195,6 +195,7 @@ class Claimed:
     requested: str | None
     progress: dict[str, Any] | None
     has_meta: bool
+    recoveries: int
     trace: str | None
     created_at: datetime
     sort_at: datetime
@@ -358,7 +359,10 @@ def load_blob(connection: Connection, blob_id: UUID) -> Any:
 def record_attempt(
     connection: Connection, run: Claimed, attempt: PastAttempt, error: str, pause: float | None
 ) -> tuple[bool, datetime | None]:
-    """Remember a failed try; returns whether the run is still this worker's, and when to try again."""
+    """Remember a failed try; returns whether this worker goes on, and when to try again.
+
+    It does not when the run is another one's by now, or a try of this number is there already (it was written twice).
+    """
     values = {**vars(attempt), "run_id": run.id, "epoch": run.epoch, "error": error, "pause": pause}
     row = connection.execute(RECORD_ATTEMPT, values).fetchone()
     return (row is not None, None if row is None else row[0])

@@ -90,7 +90,7 @@ def run_workflow(function: Callable[..., Any], data: dict[str, Any], *, owner_id
     sent = sending.make_event(name if "/" in name else "test/any", data, owner_id=owner_id)
     with runtime().pool.connection() as connection, connection.transaction():
         connection.execute(store_events.INSERT_EVENT, vars(sent))
-        runs = starting.insert_runs(connection, [starting.plan(workflow, sent)])
+        runs = starting.insert_runs(connection, [starting.plan(workflow, sent)]).started
     drain(advance=True)
     found = reads.get_run(runs[0].id)
     if found is None:

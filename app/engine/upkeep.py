@@ -58,7 +58,7 @@ def _do_all(after: After) -> None:
             for late in store_upkeep.late(connection, statement, BATCH):
                 after.add(_or_say(late.id, _cancel, connection, statement, late))
         with _going_on("schedules"):
-            after.started += schedules.tick(connection)
+            after.add(schedules.tick(connection))
         for _ in range(HOLDS):
             if store_admission.hold_paused(connection) < store_admission.BATCH:
                 break

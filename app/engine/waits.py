@@ -2,7 +2,8 @@
 
 Both sides publish first and look after: the sender commits its event and then looks for waits that it ends; a worker
 commits a wait and then looks back over the events. Whichever committed later sees the other. `event.matched_at` and
-`wait.scanned_at` stay null until that side's look has committed; upkeep does what is null because a process died.
+`wait.scanned_at` stay null until that side's look has committed; upkeep does what is null because a process died, and
+looks back for `cancel_on`, whose rows are written with their run and have nobody else.
 
 Times are those of the clock when a row is written: `now()` would be the start of the transaction, and lose events.
 Lock order: runs by id, then waits. A look holds the runs whose waits it ends, so that a run takes an event once.
@@ -82,7 +83,18 @@ ORDER BY run_id, waited_at, key
 # Nothing that arrived after `since` was written an hour before it: so much of an index is enough.
 PAIRS_OF_WAIT = f"""{_PAIRS} AND wait.run_id = %s AND wait.key = %s
   AND event.created_at >= wait.since - interval '1 hour'
+  AND (event.matched_at IS NULL OR wait.scanned_at IS NULL)
 ORDER BY event.created_at, event.id
+"""
+
+# Of these waits, those that an older event may end: its own look, or that of the wait, is yet to come.
+BEHIND = """
+WITH mine AS (SELECT id, created_at FROM event WHERE id = %(event_id)s), older AS MATERIALIZED (
+  SELECT event.topic FROM event, mine
+  WHERE event.matched_at IS NULL AND (event.created_at, event.id) < (mine.created_at, mine.id))
+SELECT DISTINCT run_id, key
+FROM wait JOIN unnest(%(runs)s::uuid[], %(keys)s::text[]) AS fit (run_id, key) USING (run_id, key)
+WHERE status = 'open' AND (scanned_at IS NULL OR topic IN (SELECT topic FROM older))
 """
 
 LOCK_RUNS = "SELECT id FROM run WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
@@ -99,7 +111,9 @@ RETURNING wait.run_id
 """
 
 SPOIL = "UPDATE wait SET status = 'failed', error = %s WHERE run_id = %s AND key = %s AND status = 'open'"
-SCANNED = "UPDATE wait SET scanned_at = engine_now() WHERE run_id = %s AND key = %s AND scanned_at IS NULL"
+# A debounce may put another wait under the same key during the look: that one's look is yet to come.
+UNSCANNED = "SELECT array_agg(created_at) FROM wait WHERE run_id = %s AND key = %s AND scanned_at IS NULL"
+SCANNED = "UPDATE wait SET scanned_at = engine_now() WHERE run_id = %s AND key = %s AND created_at = ANY(%s)"
 
 # Most events end no wait: one statement says so. Losing it in a crash only means another look.
 NOBODY_WAITS = """
@@ -115,9 +129,7 @@ FORGOTTEN_EVENTS = """
 SELECT id FROM event WHERE matched_at IS NULL AND created_at < engine_now() - %s * interval '1 second'
 ORDER BY created_at LIMIT %s
 """
-FORGOTTEN_WAITS = """
-SELECT DISTINCT run_id, key FROM wait WHERE scanned_at IS NULL AND status = 'open' LIMIT %s
-"""
+FORGOTTEN_WAITS = "SELECT DISTINCT run_id, key FROM wait WHERE scanned_at IS NULL AND status = 'open' LIMIT %s"
 
 
 @dataclass(frozen=True)
@@ -181,7 +193,7 @@ class _Pair:
 
 
 def outcome(execution: Execution, key: str, wanted: Wanted) -> dict[str, Any] | None:
-    """Return the event that this step waits for, as JSON, or None when none came in time.
+    """Return the event that this step waits for, as JSON, or None at its timeout.
 
     Raises:
         Park: neither has happened yet.
@@ -210,7 +222,7 @@ def _look_at(execution: Execution, key: str, wanted: Wanted) -> State:
         if state is None:
             connection.execute(REGISTER, wanted.row(execution, key))
             state = _state(connection, run_id, key)
-        if state is not None and state.is_fresh and state.status == "open":
+        if state is not None and state.status == "open" and (state.is_fresh or state.due_at <= execution.now()):
             look_back(connection, run_id, key)
             state = _state(connection, run_id, key)
         if state is None:
@@ -222,7 +234,8 @@ def _look_at(execution: Execution, key: str, wanted: Wanted) -> State:
 
 
 def look_back(connection: Connection, run_id: UUID, key: str) -> None:
-    """End a wait by the oldest event that matches it and came before it, if there is one."""
+    """End a wait by the oldest event that matches it and whose look, or the wait's own, is yet to come."""
+    [[seen]] = connection.execute(UNSCANNED, [run_id, key]).fetchall()
     for pair in rows_of(_Pair, connection, PAIRS_OF_WAIT, [run_id, key]):
         if _fits(connection, pair):
             if _take(connection, [pair]) is None:
@@ -230,7 +243,7 @@ def look_back(connection: Connection, run_id: UUID, key: str) -> None:
             state = _state(connection, run_id, key)
             if state is None or state.status != "open":
                 break  # else its run has taken this event before
-    connection.execute(SCANNED, [run_id, key])
+    connection.execute(SCANNED, [run_id, key, seen])
 
 
 def look_for_waits(ids: Iterable[UUID], seconds: float = math.inf) -> None:
@@ -264,8 +277,18 @@ def _look_for_waits(connection: Connection, ids: list[UUID], until: float = math
         for pair in rows_of(_Pair, connection, PAIRS_OF_EVENT, values):
             if _fits(connection, pair):
                 queues.setdefault((pair.run_id, "" if pair.kind == "event" else pair.key), []).append(pair)
+        for run_id, key in _behind(connection, event_id, queues.values()):
+            if time.monotonic() < until:
+                look_back(connection, run_id, key)
         if _take_each(connection, list(queues.values()), until):
             connection.execute(MATCHED, [event_id])
+
+
+def _behind(connection: Connection, event_id: UUID, queues: Iterable[list[_Pair]]) -> Sequence[tuple[UUID, str]]:
+    """Return the waits of steps that an older event may end: its sender has died, or is about to look."""
+    pairs = [pair for queue in queues for pair in queue if pair.kind == "event"]
+    values = {"event_id": event_id, "runs": [pair.run_id for pair in pairs], "keys": [pair.key for pair in pairs]}
+    return connection.execute(BEHIND, values).fetchall() if pairs else ()
 
 
 def _take_each(connection: Connection, queues: list[list[_Pair]], until: float) -> bool:
@@ -340,11 +363,7 @@ def _cancel(connection: Connection, pair: _Pair) -> bool:
 def _fits(connection: Connection, pair: _Pair) -> bool:
     """Tell whether the event ends the wait. A condition that cannot be evaluated fails its own run only."""
     path, data = pair.match_path, pair.data
-    if (
-        path is not None
-        and data is not None
-        and expressions.fingerprint(expressions.at(path, data)) != pair.match_value
-    ):
+    if path and data is not None and expressions.fingerprint(expressions.at(path, data)) != pair.match_value:
         return False
     if pair.condition is None:
         return True

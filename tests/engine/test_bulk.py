@@ -306,12 +306,29 @@ def test_limits_hold_and_no_lock_order_is_broken_when_runs_of_many_keys_are_canc
     [
         ("destroy", {}, 1),
         ("cancel", {"colour": "red"}, 1),
+        ("cancel", {"owner_id": "no uuid"}, 1),
+        ("cancel", {"owner_id": 7}, 1),
+        ("cancel", {"created_before": "yesterday"}, 1),
+        ("cancel", {"created_after": 2026}, 1),
+        ("cancel", {"workflow": "a\0b"}, 1),
         *(("cancel", {}, odd) for odd in (0, float("nan"), float("inf"), 1e-12)),
     ],
 )
 def test_what_is_no_bulk_action_is_refused(action, wanted, per_second):
     with pytest.raises(EngineError):
         bulk(action, wanted, owner_id=None, per_second=per_second)
+
+
+def test_a_filter_may_be_a_value_or_its_text(plain):
+    alice = new_id()
+    start(3, owner_id=alice)
+    drain()
+    newest = list_runs()[0].created_at
+    for owner, before in ((alice, newest), (str(alice), newest.isoformat())):
+        found = {"owner_id": owner, "created_before": before, "status": "completed", "workflow": "plain"}
+        run_id = bulk("pause", found, owner_id=None)
+        run_all()
+        assert get_run(run_id).output["met"] == 3
 
 
 def test_a_bulk_action_that_is_rolled_back_means_nothing(plain):

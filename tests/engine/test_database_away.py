@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import psycopg
 import pytest
 
 from app.db import db
-from app.engine import list_runs, send, store, workflow
+from app.engine import list_runs, memory, send, store, workflow
 from app.engine.runtime import runtime
 from app.engine.testing import drain
+from app.lib.direct import DirectConnection
 
 
 @pytest.fixture
@@ -105,3 +108,33 @@ def test_a_lost_connection_repeats_the_checkpoint_and_not_the_step():
     runtime().ports.engine.dispose()
     assert drain() == [("blip", "completed")]
     assert calls == [1]
+
+
+def test_a_large_result_whose_commit_nobody_heard_of_is_found_with_its_blob(monkeypatch, execute):
+    """The checkpoint is tried again, with the blob that its first try has written."""
+    calls, blobs, lost = [], [], []
+    save_blob, transaction = store.save_blob, DirectConnection.transaction
+
+    @workflow("large", on="test/large")
+    def large(ctx, step):
+        return len(step.run("large", lambda: calls.append(1) or "x" * 300_000))
+
+    def saving(connection, blob_id, text):
+        blobs.append(blob_id)
+        save_blob(connection, blob_id, text)
+
+    @contextlib.contextmanager
+    def unheard(connection, *args):
+        with transaction(connection, *args) as inner:
+            yield inner
+        if blobs and not lost:
+            lost.append(connection)
+            raise psycopg.OperationalError("gone, just after the commit")
+
+    monkeypatch.setattr(memory, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(store, "save_blob", saving)
+    monkeypatch.setattr(DirectConnection, "transaction", unheard)
+    send("test/large", {}, owner_id=None)
+    assert drain() == [("large", "completed")]
+    assert (list_runs()[0].output, len(calls), len(blobs), len(set(blobs))) == (300_000, 1, 2, 1)
+    assert execute("SELECT count(*) FROM blob").scalar() == 1

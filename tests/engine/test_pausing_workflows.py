@@ -184,3 +184,16 @@ def test_resuming_a_workflow_lets_its_runs_go_in_batches(plain, execute):
     assert execute(count).scalar() == 1500 - store_admission.BATCH
     upkeep.run_pass()
     assert execute(count).scalar() == 0
+
+
+def test_pages_of_queued_runs_are_told_that_their_workflow_is_paused_or_resumed(plain, monkeypatch):
+    send("test/plain", {}, owner_id=None)
+    db.session.commit()
+    [run] = list_runs()
+    for change in (pause_workflow, resume_workflow):
+        announced = set()
+        monkeypatch.setattr(runtime(), "announce", announced.update)
+        assert change("plain")
+        assert announced == set()
+        db.session.commit()
+        assert announced == {f"run:{run.id}"}

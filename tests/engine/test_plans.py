@@ -53,6 +53,7 @@ CLAIM = {"worker": "x", "lease": 1, "workflows": ["none", "waits"], "limit": 10}
 STATEMENTS = {
     "the waits of an event": (waits.PAIRS_OF_EVENT, EVENT),
     "the events of a wait": (waits.PAIRS_OF_WAIT, [RUN, "w"]),
+    "the waits that an older event may end": (waits.BEHIND, {"event_id": EVENT["id"], "runs": [RUN], "keys": ["w"]}),
     "an event that nobody waits for": (waits.NOBODY_WAITS, [[EVENT["id"]]]),
     "the waits of a run": (waits.STATES, [RUN, None]),
     "forgotten events": (waits.FORGOTTEN_EVENTS, [0.5, 500]),

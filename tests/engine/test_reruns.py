@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from app.db import db
@@ -27,7 +29,7 @@ from app.engine import (
 from app.engine.execution import load
 from app.engine.registry import registry as workflows
 from app.engine.runtime import runtime
-from app.engine.testing import clock, crash_after, drain, run_workflow
+from app.engine.testing import SimulatedCrash, clock, crash_after, drain, run_workflow
 from app.lib import outside
 from app.lib.ids import new_id
 
@@ -292,3 +294,46 @@ def test_a_rerun_from_a_sleep_sleeps_whatever_input_it_was_given():
     db.session.commit()
     assert drain() == [("sleepy", "waiting")]
     assert [found.status for found in list_steps(new_id)] == ["sleeping"]
+
+
+def test_a_dead_run_is_rerun_by_a_step_that_killed_each_of_its_workers_at_once(calls):
+    """No beat came to show that it was being executed; a run that has been taken over says so itself."""
+
+    @workflow("deadly", on="test/deadly")
+    def deadly(ctx, step):
+        def work(is_safe):
+            calls.append(is_safe)
+            if not is_safe:
+                raise SimulatedCrash
+            return "done"
+
+        step.run("first", int)
+        return step.run("killer", work, False)
+
+    send("test/deadly", {}, owner_id=None)
+    for _ in range(6):
+        with contextlib.suppress(SimulatedCrash):
+            drain()
+        clock.advance(31)
+    drain()
+    [run] = list_runs()
+    assert run.status == "dead"
+    assert [(step.key, step.status) for step in list_steps(run.id)] == [("first", "completed"), ("killer", "failed")]
+    again = rerun_from(run.id, "killer", [True])
+    drain()
+    assert get_run(again).output == "done"
+    assert len(calls) == 7
+
+
+def test_what_a_run_that_was_taken_over_says_of_its_steps_is_no_step_more(calls):
+    @workflow("saved", on="test/saved")
+    def saved(ctx, step):
+        step.run("first", calls.append, 1)
+        step.run("second", calls.append, 2)
+        calls.append([(each.key, each.status) for each in list_steps(ctx.run_id)])
+
+    send("test/saved", {}, owner_id=None)
+    with crash_after("first"):
+        drain()
+    drain(advance=True)
+    assert calls == [1, 2, [("first", "completed"), ("second", "completed")]]

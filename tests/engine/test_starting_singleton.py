@@ -109,6 +109,29 @@ def test_an_earlier_run_that_executes_is_asked_to_stop_and_keeps_what_it_has_don
     assert hooks == [(first.id, "cancelled")]
 
 
+@pytest.mark.parametrize("is_running", [False, True])
+def test_waits_and_pages_are_told_of_the_run_whose_place_was_taken(monkeypatch, is_running):
+    @workflow("mourner", on="test/mourner")
+    def mourner(ctx, step):
+        return step.wait_for_event("end", "run/cancelled", timeout="1h").data["run_id"]
+
+    start("mourner")
+    drain()
+    first = start("newest")
+    if is_running:
+        [(claimed, at)] = advance.claim_batch("mine", 1)
+    announced = set()
+    monkeypatch.setattr(runtime(), "announce", announced.update)
+    start("newest")
+    assert f"run:{first.id}" in announced
+    if is_running:
+        advance.advance(claimed, at)
+    else:  # without upkeep
+        assert list_runs(workflow="mourner")[0].status == "queued"
+    drain()
+    assert list_runs(workflow="mourner")[0].output == str(first.id)
+
+
 def test_who_is_refused_by_a_rate_limit_cancels_nobody():
     @workflow("both", on="test/both", singleton=Singleton(mode="cancel"), rate_limit=RateLimit(1, "1h"))
     def both(ctx, step):
@@ -173,7 +196,7 @@ def test_invoked_runs_pass_the_singleton_but_not_the_limits_on_starts():
         event = Event(new_id(), "test/strict", {}, None, None)
         with runtime().pool.connection() as connection, connection.transaction():
             plan = starting.plan(registry.by_name["strict"], event, parent_run=new_id(), parent_step="call")
-            return starting.insert_runs(connection, [plan])[0]
+            return starting.insert_runs(connection, [plan]).started[0]
 
     run = start("strict")
     assert invoke().status == "skipped"
