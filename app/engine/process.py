@@ -13,15 +13,14 @@ from typing import Any
 from uuid import UUID
 
 from app.engine import advance, upkeep, waits
-from app.engine import worker as hints
 from app.engine.beat import Beat
 from app.engine.errors import EngineError
 from app.engine.execution import Owned, lease_of
-from app.engine.queue import note_others, why_failed
+from app.engine.queue import note_others, queue_name, why_failed
 from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, logger, runtime
 from app.engine.store import Claimed
 from app.engine.upkeep import identity
-from app.lib import signals, threads, timeouts
+from app.lib import hint_worker, signals, threads, timeouts
 from app.lib.away import DATABASE_IS_AWAY, bearing_with_database
 from app.lib.coalescing import Coalescer
 from app.lib.progress import Progress
@@ -200,7 +199,8 @@ def serve(worker: Worker, at_end: Callable[[], object] = lambda: None) -> int:
         threads.start("upkeep", upkeep.loop, worker.name, worker.stop),
     ]
     if state.ports.redis_url:  # else it looks into PostgreSQL alone
-        beside.append(threads.start("rq", hints.serve, worker, state.ports))
+        queue = queue_name(state.ports.namespace, worker.kind)
+        beside.append(threads.start("rq", hint_worker.serve, worker, worker.name, state.ports.redis_url, queue, logger))
     logger.info("worker.started", worker=worker.name, kind=worker.kind, threads=worker.threads)
     while not worker.stop.wait(POLL_SECONDS):
         with bearing_with_database(logger, "worker.database_away"):

@@ -11,12 +11,14 @@ import pytest
 from app.db import db
 from app.engine import advance, list_runs, process, send, store_upkeep, workflow
 from app.engine import beat as beats
-from app.engine import worker as hints
 from app.engine.execution import load
 from app.engine.process import Worker
+from app.engine.queue import queue_name
 from app.engine.registry import registry
-from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, runtime
+from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, logger, runtime
 from app.engine.testing import drain
+from app.lib import hint_worker
+from app.lib.hint_worker import HintWorker
 
 
 @pytest.fixture
@@ -31,6 +33,12 @@ def worker(idle):
     made = Worker("test-worker")
     yield made
     made.pool.shutdown()
+
+
+def hints_of(worker):
+    """What its RQ worker is made of."""
+    ports = runtime().ports
+    return worker, worker.name, ports.redis_url, queue_name(ports.namespace), logger
 
 
 def claim_one():
@@ -91,10 +99,9 @@ def test_a_worker_that_leaves_takes_up_no_more_hints(worker):
 
 def test_a_worker_whose_redis_was_away_for_a_while_serves_hints_again(worker):
     """Its name is still in Redis, since it could not say good-bye; without hints every run would start a second late."""
-    ports = runtime().ports
-    hints.ThreadWorker(worker, ports).register_birth()
+    HintWorker(*hints_of(worker)).register_birth()
     worker.stop.set()
-    again = hints.ThreadWorker(worker, ports)
+    again = HintWorker(*hints_of(worker))
     again.serve()
     assert again.connection.hexists(again.key, "death")
 
@@ -108,9 +115,9 @@ def test_one_hint_that_nobody_understands_does_not_end_the_serving_of_hints(work
             raise KeyError("not made by us")
         worker.stop.set()
 
-    monkeypatch.setattr(hints.ThreadWorker, "serve", serve)
+    monkeypatch.setattr(HintWorker, "serve", serve)
     monkeypatch.setattr(worker.stop, "wait", lambda _seconds: False)
-    hints.serve(worker, runtime().ports)
+    hint_worker.serve(*hints_of(worker))
     assert len(served) == 2
 
 
