@@ -85,6 +85,16 @@ class Execution(Owned):
         self.streams.flush()
         self.logs.flush()
 
+    def check_lease(self) -> None:
+        """Stop here if another worker may own the run.
+
+        Raises:
+            LostLease: it may.
+        """
+        if self.lease.is_over:
+            self.lease.is_lost = True
+            raise LostLease(self.run.id)
+
     def check(self) -> None:
         """Stop at this step boundary if the run must not go on here.
 
@@ -93,9 +103,7 @@ class Execution(Owned):
             Cancelled, Paused: somebody asked for it.
             GiveBack: this process is shutting down, or this one of an isolated run is better left.
         """
-        if self.lease.is_over:
-            self.lease.is_lost = True
-            raise LostLease(self.run.id)
+        self.check_lease()
         if self.lease.requested is not None:
             raise (Cancelled if self.lease.requested == "cancel" else Paused)(self.run.id)
         state = runtime()
@@ -214,5 +222,4 @@ def load(run: Claimed, workflow: Workflow, *, claimed_at: float, progress: Progr
 
 def lease_of(run: Claimed, claimed_at: float) -> Lease:
     """Return the lease with which `run` was claimed; `claimed_at` as in `load`."""
-    seconds = runtime().ports.lease_seconds
-    return Lease(run.id, run.epoch, seconds, claimed_at, requested=run.requested)
+    return Lease(runtime().ports.lease_seconds, claimed_at, requested=run.requested)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import functools
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -112,6 +114,11 @@ class Runtime:
     look_for_waits: Callable[[Iterable[UUID]], None] = field(default=lambda _events: None)
     hint: Callable[[Iterable[tuple[str, str]]], None] = field(default=lambda _runs: None)
     show_failed: Callable[[str, str], None] = field(default=lambda _workflow, _run_id: None)
+
+    @functools.cached_property
+    def step_threads(self) -> ThreadPoolExecutor:
+        """Return the threads that help with branches, shared by all runs of this process."""
+        return ThreadPoolExecutor(self.ports.step_threads, thread_name_prefix="step")
 
     def forked(self) -> None:
         """Leave the connections of the process that was forked to it, without closing them."""

@@ -17,7 +17,7 @@ from app.engine.queue import queue_name
 from app.engine.registry import registry
 from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, logger, runtime
 from app.engine.testing import drain
-from app.lib import hint_worker
+from app.lib import fetching, hint_worker
 from app.lib.hint_worker import HintWorker
 
 
@@ -164,7 +164,9 @@ def test_a_run_that_no_thread_had_begun_when_the_worker_leaves_is_given_back(wor
     release = threading.Event()
     for _ in range(worker.threads):
         worker.pool.submit(release.wait)
-    worker._lay_ready([claim_one()])
+    send("test/idle", {}, owner_id=None)
+    db.session.commit()
+    worker._lay_ready(1)
     assert worker._wake_free_threads()
     worker.stop.set()
     process._drain(worker, [])
@@ -192,7 +194,7 @@ def behind_a_long_step(worker):
             send(f"test/{name}", {}, owner_id=None)
         db.session.commit()
         worker._usual_seconds = 0.01
-        assert worker.submit(worker._go_on)
+        assert worker.submit(worker.go_on)
         assert began.wait(10)
         return release
 
@@ -224,10 +226,10 @@ def test_no_claimed_run_waits_for_a_long_step_while_another_thread_is_free(worke
 def test_claimed_runs_that_no_thread_takes_in_half_a_second_are_given_back(worker, behind_a_long_step, monkeypatch):
     behind_a_long_step(free=0)
     assert by_workflow() == [("idle", "running")] * 3 + [("long", "running")]
-    monkeypatch.setattr(process, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(fetching, "PATIENCE_SECONDS", 60)
     worker.poll()
     assert by_workflow() == [("idle", "running")] * 3 + [("long", "running")]
-    monkeypatch.setattr(process, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(fetching, "PATIENCE_SECONDS", 0)
     worker.poll()
     assert by_workflow() == [("idle", "queued")] * 3 + [("long", "running")]
     assert worker.beat.count() == 1
@@ -235,7 +237,7 @@ def test_claimed_runs_that_no_thread_takes_in_half_a_second_are_given_back(worke
 
 def test_the_leases_of_claimed_runs_that_wait_for_a_thread_are_renewed(worker, behind_a_long_step):
     behind_a_long_step(free=0)
-    waiting = [owned.lease for owned in worker._ready]
+    waiting = [owned.lease for _, owned in worker._ready]
     before = [lease.renewed_at for lease in waiting]
     worker.beat.renew()
     assert len(waiting) == 3
@@ -251,11 +253,11 @@ def test_a_claimed_run_that_was_lost_while_it_waited_for_a_thread_is_not_execute
 
     send("test/lost", {}, owner_id=None)
     db.session.commit()
-    worker._lay_ready(advance.claim_batch("mine", 1))
+    worker._lay_ready(1)
     with runtime().pool.connection() as connection:
         connection.execute("UPDATE run SET epoch = epoch + 1, worker = 'other'")
     worker.beat.look()
-    assert worker._go_on() == []
+    assert worker.go_on() == []
     assert (ran, worker.beat.count()) == ([], 0)
 
 
@@ -283,7 +285,7 @@ def test_what_is_claimed_in_the_moment_of_leaving_is_given_back(worker, monkeypa
 
     monkeypatch.setattr(advance, "claim_batch", claim_and_leave)
     worker._usual_seconds = 0.01
-    assert worker._go_on() == []
+    assert worker.go_on() == []
     assert by_workflow() == [("idle", "queued")] * 3
 
 
