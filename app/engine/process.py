@@ -124,11 +124,10 @@ def serve(worker: Worker, at_end: Callable[[], object] = lambda: None) -> int:
     state = runtime()
     _worker = worker
     heard = signals.listen(worker.stop)
-    publisher, matcher = Coalescer(state.ports.publish), Coalescer(waits.look_for_waits)
+    publisher = Coalescer("publisher", state.ports.publish)
+    matcher = Coalescer("matcher", waits.look_for_waits)
     state.announce, state.look_for_waits = publisher.add, matcher.add
     state.pool.grow(WORKER_CONNECTIONS - CONNECTIONS)
-    for thing, each in (("publisher", publisher), ("matcher", matcher)):
-        threads.start(thing, each.loop)
     beside = [
         threads.start("beat", worker.beat.loop, worker.stop),
         threads.start("upkeep", upkeep.loop, worker.name, worker.stop),
