@@ -1,7 +1,5 @@
 """Advancing a claimed run: execute its body until it parks or ends, then write which of the two it was."""
 
-from __future__ import annotations
-
 import itertools
 import time
 from collections.abc import Callable
@@ -21,7 +19,7 @@ from app.engine.registry import registry
 from app.engine.runtime import Verdict, logger, runtime
 from app.engine.steps import Step
 from app.engine.store import Claimed
-from app.lib import json_text, tracing
+from app.lib import deadlocks, json_text, tracing
 from app.lib.away import DATABASE_IS_AWAY
 
 _turns = itertools.count(1)
@@ -211,10 +209,7 @@ def finish_repeating(run_id: UUID, epoch: int, ending: Ending) -> Ended:
                 raise psycopg.Rollback
         return ended
 
-    try:
-        return once()
-    except psycopg.errors.DeadlockDetected:
-        return once()
+    return deadlocks.repeating(once)
 
 
 def _announce(run: Claimed, promoted: list[tuple[str, str]]) -> None:

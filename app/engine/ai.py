@@ -1,7 +1,5 @@
 """`step.ai`: a step around the model call that the application hands in."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The heartbeat of a worker: leases renewed, requests noticed, progress written."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Branches of `step.map` and `step.parallel`: each runs to an end, a park or a failure, and then they are joined."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

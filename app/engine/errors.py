@@ -1,7 +1,5 @@
 """What can go wrong in the engine, and the interrupts by which a run leaves its thread."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

@@ -1,18 +1,14 @@
 """`on_failure`: a run of its own whose body is one transaction, so that it takes effect exactly once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from app.engine import reads
+from app.engine.execution import Context, Execution
+from app.engine.steps import Step
 from app.engine.store_events import Event
-
-if TYPE_CHECKING:
-    from app.engine.execution import Context, Execution
-    from app.engine.steps import Step
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ keeps time and has threads; its zygote, which has the app loaded and forks; and 
 own lease. `run_worker` starts the first beside itself when there are isolated workflows.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import json

@@ -5,21 +5,17 @@ does again on each pass. So the state is a function of the body and its memos. C
 in the body: the timing of branches decides nothing.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app.engine import codec, current
 from app.engine.current import Attempt
 from app.engine.errors import EngineError, LimitExceeded
+from app.engine.store import Claimed
 from app.lib.changes import Change, Changes, fits, joined, shown
-
-if TYPE_CHECKING:
-    from app.engine.store import Claimed
 
 MAX_BYTES = 64 * codec.KIB
 

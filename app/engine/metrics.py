@@ -4,8 +4,6 @@ Nothing here counts what has ended long ago. Runs that go on are counted in thei
 midnight (UTC) once, and from then on only what came since the last scrape.
 """
 
-from __future__ import annotations
-
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.engine.runtime import runtime

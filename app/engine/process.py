@@ -1,7 +1,5 @@
 """The worker process: run threads fed by RQ hints and by PostgreSQL itself, heartbeats, a clean way out."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import socket

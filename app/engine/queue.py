@@ -1,7 +1,5 @@
 """Hints: which run a worker had better look at. PostgreSQL alone knows what is to be done."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from app.engine.registry import registry

@@ -4,14 +4,11 @@ Everything is written in sorted order (idempotency keys, events, flow keys, runs
 that write the same keys in opposite orders deadlock.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -20,8 +17,7 @@ from app.engine.after import After
 from app.engine.errors import EngineError, LimitExceeded
 from app.engine.runtime import Connection, runtime
 from app.engine.store_events import NewEvent
-from app.engine.store_starting import NewRun
-from app.lib import timeouts
+from app.lib import deadlocks, timeouts
 from app.lib.ids import new_id
 from app.lib.keys import compact
 from app.lib.outbox import Outbox
@@ -98,21 +94,9 @@ def has_uncommitted() -> bool:
 
 
 def _write(session: Session, events: list[NewEvent]) -> None:
-    told = after(session)
-    told.started += write_repeating(driver(session), events)
+    told, connection = after(session), driver(session)
+    told.started += deadlocks.repeating_inside(connection, lambda: starting.write(connection, events))
     told.sent += [event.id for event in events]
-
-
-def write_repeating(connection: Connection, events: list[NewEvent]) -> list[NewRun]:
-    """Write `events` inside a savepoint; a deadlock is repeated once."""
-    connection.execute("SAVEPOINT engine_send")
-    try:
-        runs = starting.write(connection, events)
-    except psycopg.errors.DeadlockDetected:
-        connection.execute("ROLLBACK TO SAVEPOINT engine_send")
-        runs = starting.write(connection, events)
-    connection.execute("RELEASE SAVEPOINT engine_send")
-    return runs
 
 
 def after(session: Session) -> After:
