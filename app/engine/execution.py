@@ -6,10 +6,9 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from app.engine import current, logs, store, streams
@@ -24,6 +23,7 @@ from app.engine.store_events import Event
 from app.engine.streams import Stream
 from app.lib import timeouts
 from app.lib.keys import digest
+from app.lib.once import Once
 from app.lib.progress import Progress
 
 if TYPE_CHECKING:
@@ -62,23 +62,14 @@ class Execution(Owned):
     loaded: Loaded
     lock: threading.Lock = field(default_factory=threading.Lock)
     size_bytes: int = 0
-    known: dict[str, Any] = field(default_factory=dict)
+    once: Once = field(default_factory=Once)  # what is read once in each pass, for all branches: news makes another one
+    shown: str | None = None  # of the steps that have been executing for a while, as its row has them
 
     def __post_init__(self) -> None:
         """Prepare what every step needs."""
         self.run_id = str(self.run.id)
         self.step_topics = topics(self.run.id, self.run.subject, None)  # a list of runs shows no steps
         self.meta, self.streams, self.logs = Meta(self.run), streams.spool(self.run), logs.spool(self.run)
-
-    def once(self, what: str, load: Callable[[], Any]) -> Any:
-        """Return what `load` reads, which it does once in each pass over the body, for all branches together.
-
-        Something new wakes the run; then there is another pass.
-        """
-        with self.lock:
-            if what not in self.known:
-                self.known[what] = load()
-            return self.known[what]
 
     def tell(self) -> None:
         """Write what people are to read of it by now: its streams and its log."""
@@ -203,17 +194,18 @@ def backoff(workflow: Workflow, failures: int) -> float:
     return pause * random.uniform(0.8, 1.2)  # noqa: S311  (spreads load; guards nothing)
 
 
-def load(run: Claimed, workflow: Workflow, *, claimed_at: float, progress: Progress | None = None) -> Execution:
+def load(run: Claimed, workflow: Workflow, *, claimed_at: float, before: Execution | None = None) -> Execution:
     """Read what the run remembers; `claimed_at` is time.monotonic() from before the claim.
 
-    `progress` is that of the pass before, when the run goes round again.
+    `before` is the pass before this one, when the run goes round again.
     """
     with runtime().pool.connection() as connection:
         loaded = store.load(connection, run)
     return Execution(
         run=run,
         lease=lease_of(run, claimed_at),
-        progress=progress or Progress(run.progress),
+        progress=before.progress if before else Progress(run.progress),
+        shown=before.shown if before else None,
         workflow=workflow,
         loaded=loaded,
         size_bytes=sum(memo.size_bytes for memo in loaded.memos.values()),

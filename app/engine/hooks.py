@@ -26,11 +26,7 @@ def body_of(execution: Execution) -> Callable[[Context, Step], Any]:
     """Return the function that advances this run: the workflow's own, or the hook's single transaction."""
     if not execution.workflow.is_hook:
         return execution.workflow.function
-    return _hook
-
-
-def _hook(ctx: Context, step: Step) -> None:
-    step.transaction("on-failure", lambda _session: _call(ctx))
+    return lambda ctx, step: step.transaction("on-failure", lambda _session: _call(ctx))
 
 
 def _call(ctx: Context) -> None:

@@ -23,6 +23,7 @@ from app.lib import threads
 from app.lib.away import DATABASE_IS_AWAY
 from app.lib.coalescing import Coalescer
 from app.lib.companion import Companion
+from app.lib.ids import process_name
 from app.lib.zygote import Zygote, how_ended
 
 GRACE_SECONDS = 10.0  # for the step of a cancelled run to end by itself
@@ -46,7 +47,7 @@ class IsolatedWorker(Worker):
 
     def __init__(self) -> None:
         self.zygote = Zygote(_advance_here, _get_ready)  # first of all: it is forked while this process has one thread
-        super().__init__(process.new_name(), "isolated")
+        super().__init__(process_name(), "isolated")
         self._is_cut_off = False
 
     def _advance(self, run: Claimed, claimed_at: float) -> str:
@@ -109,7 +110,7 @@ def run_worker() -> int:
     state = runtime()
     beside = Companion(run_isolated) if state.ports.isolated_processes and registry.names(isolated=True) else None
     state.isolated = False
-    worker = Worker(process.new_name())
+    worker = Worker(process_name())
     if beside is None:
         return process.serve(worker)
     beside.follow(worker.stop, on_lost=lambda: logger.error("worker.isolated_lost", worker=worker.name))

@@ -1,8 +1,6 @@
 """The worker process: run threads fed by RQ hints and by PostgreSQL itself, heartbeats, a clean way out."""
 
 import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from app.lib import hint_worker, signals, threads, timeouts
 from app.lib.away import DATABASE_IS_AWAY, bearing_with_database
 from app.lib.coalescing import Coalescer
 from app.lib.fetching import SLICE_SECONDS, Fetching
+from app.lib.ids import process_name
 from app.lib.progress import Progress
 
 POLL_SECONDS = 0.5
@@ -111,11 +110,6 @@ def perform(run_id: str) -> str:
     return status
 
 
-def new_name() -> str:
-    """Return a name for a worker of this process."""
-    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-
-
 def serve(worker: Worker, at_end: Callable[[], object] = lambda: None) -> int:
     """Run a worker in this process until SIGTERM or SIGINT, and call `at_end` last; returns the exit code."""
     global _worker  # noqa: PLW0603
@@ -149,7 +143,7 @@ def serve(worker: Worker, at_end: Callable[[], object] = lambda: None) -> int:
 
 def run_upkeep() -> int:
     """Run the engine's timekeeping in this process until SIGTERM or SIGINT; returns the exit code."""
-    name = f"{socket.gethostname()}-{os.getpid()}-upkeep"
+    name = process_name("upkeep")
     stop = threading.Event()
     signals.listen(stop)
 

@@ -188,10 +188,9 @@ def list_events(
     *, owner_id: UUID | None = None, name: str | None = None, before: UUID | None = None, limit: int = 50
 ) -> list[Event]:
     """Return events, newest first, of one owner or of one name if given; pages as `list_runs`."""
-    query = sa.select(*columns_of(Event, event))
+    wanted = ((event.c.owner_id, owner_id), (event.c.name, name))
+    query = sa.select(*columns_of(Event, event)).where(*(column == it for column, it in wanted if it is not None))
     query = query if before is None else query.where(event.c.id < before)
-    query = query if owner_id is None else query.where(event.c.owner_id == owner_id)
-    query = query if name is None else query.where(event.c.name == name)
     return _views(Event, query.order_by(event.c.id.desc()).limit(min(limit, MAX_PAGE)))
 
 
@@ -271,12 +270,10 @@ def list_workflows() -> list[WorkflowView]:
     paused = set(runtime().ports.session.scalars(sa.select(pause.c.workflow)))
     return [
         WorkflowView(
-            name=name,
             on=tuple(on.event for on in found.triggers),
             isolated=found.process,
-            hook=found.hook,
             is_paused=name in paused,
-            **{field: vars(found)[field] for field in ("cron", "version", "is_hook")},
+            **{field: getattr(found, field) for field in ("name", "cron", "version", "is_hook", "hook")},
         )
         for name, found in sorted(registry.by_name.items())
     ]

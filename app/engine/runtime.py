@@ -104,15 +104,11 @@ def install(ports: Ports) -> Runtime:
     """Make `ports` those of this process (the last app that was created wins)."""
     global _current  # noqa: PLW0603
     if _current is None:
-        atexit.register(_close)
+        atexit.register(lambda: runtime().pool.close())  # noqa: PLW0108  (the one that there is by then)
     else:
         _current.pool.close()
     _current = Runtime(ports, new_pool(ports.engine), announce=ports.publish)
     return _current
-
-
-def _close() -> None:
-    runtime().pool.close()
 
 
 def runtime() -> Runtime:

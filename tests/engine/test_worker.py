@@ -10,14 +10,13 @@ import pytest
 
 from app.db import db
 from app.engine import advance, list_runs, process, send, store_upkeep, workflow
-from app.engine import beat as beats
 from app.engine.execution import load
 from app.engine.process import Worker
 from app.engine.queue import queue_name
 from app.engine.registry import registry
 from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, logger, runtime
 from app.engine.testing import drain
-from app.lib import fetching, hint_worker
+from app.lib import fetching, hint_worker, rhythm
 from app.lib.hint_worker import HintWorker
 
 
@@ -385,7 +384,7 @@ class Ticks:
 def test_leases_are_renewed_every_sixth_of_them_and_requests_looked_for_twice_a_second(worker, monkeypatch):
     """So a request is noticed within a second, and five beats may be missed before a lease is over."""
     ticks, did = Ticks(12.05), []
-    monkeypatch.setattr(beats, "time", ticks)
+    monkeypatch.setattr(rhythm, "time", ticks)
     monkeypatch.setattr(runtime(), "ports", dataclasses.replace(runtime().ports, lease_seconds=12.0))
     for name in ("renew", "look", "show"):
         monkeypatch.setattr(worker.beat, name, lambda name=name: did.append(name))
