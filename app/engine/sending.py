@@ -26,7 +26,6 @@ MAX_EVENTS = 5000
 MAX_NAME = 256
 RESERVED = ("run/", "schedule/", "engine/", "workflow/")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)+")
-_AFTER = "engine.after"
 
 
 def send(
@@ -90,7 +89,7 @@ def has_uncommitted() -> bool:
         is_there = session.registry.has()
     except RuntimeError:  # Flask's, outside of an app context: then there is no session either
         return False
-    return is_there and bool(outbox.count(session()) or session().info.get(_AFTER))
+    return is_there and not outbox.is_unused(session())
 
 
 def _write(session: Session, events: list[NewEvent]) -> None:
@@ -101,8 +100,7 @@ def _write(session: Session, events: list[NewEvent]) -> None:
 
 def after(session: Session) -> After:
     """Return what will be told once `session` has committed."""
-    found: After = session.info.setdefault(_AFTER, After())
-    return found
+    return outbox.after(session)
 
 
 def begin() -> tuple[Session, Connection]:
@@ -129,9 +127,4 @@ def _refuse_abandoned(_session: Session) -> None:
     timeouts.refuse()
 
 
-outbox = Outbox(
-    "engine.collected",
-    write=_write,
-    committed=lambda session: session.info.pop(_AFTER, After()).tell(),
-    ended=lambda session: session.info.pop(_AFTER, None),
-)
+outbox = Outbox("engine.collected", _write, After)
