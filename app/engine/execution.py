@@ -71,6 +71,13 @@ class Execution(Owned):
         self.step_topics = topics(self.run.id, self.run.subject, None)  # a list of runs shows no steps
         self.meta, self.streams, self.logs = Meta(self.run), streams.spool(self.run), logs.spool(self.run)
 
+    def stream(self, name: str) -> Stream:
+        """Return the stream of this try of a step; see `Context.stream`."""
+        attempt = current.attempt()
+        if attempt is None:
+            raise EngineError(f"Call ctx.stream({name!r}) inside a step: only there a text is written once.")
+        return Stream(self.streams, attempt, name)
+
     def tell(self) -> None:
         """Write what people are to read of it by now: its streams and its log."""
         self.streams.flush()
@@ -128,8 +135,7 @@ class Context:
     @property
     def key(self) -> str:
         """The idempotency key of the current step, the same on every try; pass it to paid services."""
-        attempt = current.attempt()
-        return idempotency_key(self.run_id, attempt.key if attempt else "")
+        return idempotency_key(self.run_id, current.key())
 
     @property
     def is_cancelled(self) -> bool:
@@ -149,10 +155,7 @@ class Context:
         Raises:
             EngineError: outside of steps, where each replay would write it again.
         """
-        attempt = current.attempt()
-        if attempt is None:
-            raise EngineError(f"Call ctx.stream({name!r}) inside a step: only there a text is written once.")
-        return Stream(self.execution.streams, attempt, name)
+        return self.execution.stream(name)
 
     def now(self) -> datetime:
         """Return the time as an aware UTC datetime, remembered as a step: the same on every replay."""
