@@ -244,7 +244,7 @@ SELECT key, coalesce(done.kind, rest.kind, 'run') AS kind,
   CASE WHEN done.key IS NULL THEN tried.error ELSE done.error END AS error,
   CASE WHEN done.key IS NOT NULL THEN wakes_at WHEN rest.key IS NOT NULL THEN until ELSE retry_at END AS until, child
 FROM done FULL JOIN rest USING (key) FULL JOIN trying USING (key) FULL JOIN tried USING (key), owner
-ORDER BY position, tried.key, trying.since, rest.kind
+ORDER BY position, done.started_at, tried.key, trying.since, rest.since, key
 """
 
 
