@@ -1,7 +1,5 @@
 """What people do to runs: cancel, pause, resume, run again. All of it happens in the caller's transaction."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any

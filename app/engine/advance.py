@@ -1,12 +1,10 @@
 """Advancing a claimed run: execute its body until it parks or ends, then write which of the two it was."""
 
-from __future__ import annotations
-
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,26 +13,17 @@ import psycopg
 from app.engine import codec, current, endings, hooks, memory, store, store_admission
 from app.engine.after import After, topics
 from app.engine.endings import Ended, Ending
-from app.engine.errors import Cancelled, GiveBack, Interrupt, LostLease, Park, Paused, StepError
+from app.engine.errors import Cancelled, Leave, LostLease, Park, StepError
 from app.engine.execution import Context, Execution, backoff, load
 from app.engine.registry import registry
 from app.engine.runtime import Verdict, logger, runtime
 from app.engine.steps import Step
 from app.engine.store import Claimed
-from app.lib import json_text, tracing
+from app.lib import deadlocks, json_text, tracing
 from app.lib.away import bearing_with_database, is_away
 
 _turns = itertools.count(1)
 Watch = Callable[[Execution], None]
-
-
-@dataclass(frozen=True)
-class _Leaving:
-    """The body has been left: to go on at `due_at`, at once elsewhere (queued), or once it is resumed (paused)."""
-
-    status: str
-    due_at: datetime | None = None
-    failed: bool = False
 
 
 def claim_batch(worker: str, limit: int) -> list[tuple[Claimed, float]]:
@@ -82,17 +71,17 @@ def advance(run: Claimed, claimed_at: float, *, watch: Watch | None = None) -> s
     """
     state = runtime()
     state.announce(topics(run.id, run.subject, run.owner_id))
-    progress = None
+    execution = None
     try:
         with bearing_with_database(logger, "run.database_away", run_id=str(run.id)):
             while True:
-                execution = load(run, registry.by_name[run.workflow], claimed_at=claimed_at, progress=progress)
+                execution = load(run, registry.by_name[run.workflow], claimed_at=claimed_at, before=execution)
                 if watch is not None:
                     watch(execution)
                 status = _pass(execution)
                 if status != "again":
                     return status
-                claimed_at, progress = execution.lease.renewed_at, execution.progress
+                claimed_at = execution.lease.renewed_at
     except LostLease as lost:
         logger.warning("run.lost", run_id=str(run.id), error=type(lost.__cause__).__name__ if lost.__cause__ else None)
     return "lost"
@@ -109,7 +98,10 @@ def _go(run: Claimed, status: str, **how: Any) -> bool:
         is_done = store.leave(connection, run, status, **how)
         promoted = store_admission.promote(connection, run.flows) if is_done else []
     if is_done:
-        _announce(run, promoted)
+        after = After()
+        after.changed(run)
+        after.queued(promoted)
+        after.tell()
     return is_done
 
 
@@ -124,7 +116,7 @@ def _pass(execution: Execution) -> str:
         return status
 
 
-def _execute(execution: Execution) -> Ending | _Leaving:
+def _execute(execution: Execution) -> Ending | Leave:
     context = Context(execution)
     step = Step(execution)
     try:
@@ -134,46 +126,37 @@ def _execute(execution: Execution) -> Ending | _Leaving:
         if step.interrupt is not None:
             raise step.interrupt  # noqa: TRY301  (the body swallowed it)
         return Ending("completed", output=codec.dump_result(output, "The workflow's result"))
-    except Park as park:
-        return _Leaving("waiting", park.due_at)
-    except GiveBack:
-        return _Leaving("queued")
-    except Paused:
-        return _Leaving("paused")
+    except Leave as leaving:
+        return leaving
     except Cancelled:
         return Ending("cancelled", reason=None)
-    except Interrupt:
-        raise
-    except Exception as error:  # (the step wall, for errors outside any step)
+    except Exception as error:
         if is_away(error):
             raise
         return _judge_body(execution, error)
 
 
-def _judge_body(execution: Execution, error: Exception) -> Ending | _Leaving:
+def _judge_body(execution: Execution, error: Exception) -> Ending | Leave:
     """An escaped StepError fails the run; any other error tries the body again, with a count of its own."""
     if isinstance(error, StepError):
         return Ending("failed", error={**error.error, "step": error.step})
     verdict: Verdict = memory.judge(error)
     due_at = memory.defer_body(execution, error, verdict)
     if due_at is not None:
-        return _Leaving("waiting", due_at)
+        return Park(due_at)
     logger.warning("run.body_failed", run_id=str(execution.run.id), error=type(error).__name__, exc_info=error)
     if verdict.retriable and execution.run.attempt < execution.workflow.retries:
         pause = max(backoff(execution.workflow, execution.run.attempt + 1), verdict.after_seconds or 0.0)
-        return _Leaving("waiting", execution.now() + timedelta(seconds=pause), failed=True)
+        return Park(execution.now() + timedelta(seconds=pause), is_failure=True)
     return Ending("failed", error=json_text.error_of(error, verdict.code, verdict.message))
 
 
-def _leave(execution: Execution, leaving: _Leaving) -> str:
+def _leave(execution: Execution, leaving: Leave) -> str:
     run = execution.run
-    told: dict[str, Any] = {
-        "progress": execution.progress.last(),
-        "meta": execution.meta.last(is_whole=leaving.status == "waiting"),
-    }
-    if _go(run, **vars(leaving), **told):
+    told = {"progress": execution.progress.last(), "meta": execution.meta.last(is_whole=isinstance(leaving, Park))}
+    if _go(run, leaving.status, due_at=leaving.due_at, failed=leaving.is_failure, **told):
         return leaving.status
-    run.attempt += int(leaving.failed)
+    run.attempt += int(leaving.is_failure)
     return _go_round_again(run)
 
 
@@ -212,14 +195,4 @@ def finish_repeating(run_id: UUID, epoch: int, ending: Ending) -> Ended:
                 raise psycopg.Rollback
         return ended
 
-    try:
-        return once()
-    except psycopg.errors.DeadlockDetected:
-        return once()
-
-
-def _announce(run: Claimed, promoted: list[tuple[str, str]]) -> None:
-    after = After()
-    after.changed(run)
-    after.queued(promoted)
-    after.tell()
+    return deadlocks.repeating(once)

@@ -1,16 +1,11 @@
 """What is told once a transaction has committed: to workers, waits and browsers. After a rollback nobody hears."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from app.engine.runtime import runtime
-
-if TYPE_CHECKING:
-    from app.engine.store import Claimed, RunRow
-    from app.engine.store_starting import NewRun
+from app.engine.store import Claimed, RunRow
+from app.engine.store_starting import NewRun
 
 
 @dataclass
@@ -31,7 +26,7 @@ class After:
         """Tell of a run that looks different now."""
         self.topics.update(topics(run.id, run.subject, run.owner_id))
 
-    def add(self, other: After) -> None:
+    def add(self, other: "After") -> None:
         """Tell of what another transaction has gathered, too."""
         self.started += other.started
         self.hints += other.hints

@@ -1,7 +1,5 @@
 """`step.ai`: a step around the model call that the application hands in."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +7,6 @@ from app.engine import current
 from app.engine.errors import EngineError
 from app.engine.execution import Execution, idempotency_key
 from app.engine.runtime import runtime
-from app.engine.streams import Stream
 
 
 def asker(execution: Execution) -> Callable[..., dict[str, Any]]:
@@ -23,11 +20,9 @@ def asker(execution: Execution) -> Callable[..., dict[str, Any]]:
         raise EngineError("step.ai needs a model: give the engine one when it starts, as Ports(ai=...).")
 
     def ask(**prompt: Any) -> dict[str, Any]:
-        attempt = current.attempt()
-        if attempt is None:
-            raise EngineError("A model is asked inside a step: use step.ai.")
-        key = idempotency_key(execution.run.id, attempt.key)
-        usage = dict(port(**prompt, key=key, write=Stream(execution.streams, attempt, attempt.key).write))
+        step = current.key()
+        key = idempotency_key(execution.run.id, step)
+        usage = dict(port(**prompt, key=key, write=execution.stream(step).write))
         return {"output": usage.pop("output", None), "usage": usage}
 
     return ask

@@ -1,7 +1,6 @@
 """The heartbeat of a worker: leases renewed, requests noticed, progress written."""
 
-from __future__ import annotations
-
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +12,8 @@ from app.engine.after import topics
 from app.engine.execution import Execution, Owned
 from app.engine.runtime import logger, runtime
 from app.engine.store import Claimed
-from app.lib.away import bearing_with_database
+from app.lib import rhythm
+from app.lib.away import bearing_with_database, going_on
 
 TICK = 0.1  # seconds: progress is written at most ten times a second
 LOOK_EVERY = 0.5  # a request or a lost lease is noticed within a second
@@ -29,7 +29,6 @@ class Beat:
         self._active_after = active_after
         self._lock = threading.Lock()
         self._executions: dict[UUID, Owned] = {}
-        self._shown: dict[UUID, str | None] = {}
 
     def watch(self, execution: Owned) -> None:
         """Keep the lease of this run from now on, whether it is being advanced or still waits for a thread."""
@@ -42,7 +41,6 @@ class Beat:
             watched = self._executions.get(run.id)
             if watched is not None and watched.run is run:
                 del self._executions[run.id]
-                self._shown.pop(run.id, None)
 
     def count(self) -> int:
         """Return how many runs this process is advancing."""
@@ -51,23 +49,11 @@ class Beat:
 
     def loop(self, stop: threading.Event) -> None:
         """Beat until `stop` is set and every run has been given back."""
-        lease = runtime().ports.lease_seconds
-        next_beat = next_look = time.monotonic()
-        while not (stop.wait(TICK) and not self.count()):
-            now = time.monotonic()
-            try:
-                with bearing_with_database(logger, "beat.database_away"):
-                    if now >= next_beat:  # first: whatever goes wrong with one run's progress, no other loses its lease
-                        next_beat = now + min(lease / 6, 5.0)
-                        self.renew()
-                    if now >= next_look:
-                        next_look = now + LOOK_EVERY
-                        self.look()
-                    self.show()
-            except Exception:  # noqa: BLE001  a missed beat is made up for by the next one
-                logger.exception("beat.failed")
-            if stop.is_set():
-                time.sleep(TICK)
+        every = min(runtime().ports.lease_seconds / 6, 5.0)
+        # Leases first: whatever goes wrong with one run's progress, no other loses its lease.
+        things = ((every, self.renew), (LOOK_EVERY, self.look), (0.0, self.show))
+        wall = functools.partial(going_on, logger, "beat.database_away", "beat.failed")
+        rhythm.keep_doing(things, stop, tick=TICK, is_over=lambda: not self.count(), wall=wall)
 
     def renew(self) -> None:
         """Renew every lease, and say that this process is alive."""
@@ -103,19 +89,19 @@ class Beat:
             execution.tell()
             progress, meta = execution.progress.take(), execution.meta.take()
             active = execution.active_json(self._active_after)
-            if progress is None and meta is None and active == self._shown.get(run_id):
+            if progress is None and meta is None and active == execution.shown:
                 continue
-            done = False
+            shown, execution.shown, done = execution.shown, active, False  # at once: its next pass takes it over
             try:
                 with runtime().pool.connection() as connection:
                     values = {"progress": progress, "meta": meta, "active": active}
                     done = store_upkeep.show(connection, run_id, execution.run.epoch, values)
             finally:
                 if not done:
+                    execution.shown = shown
                     execution.progress.put_back()
                     execution.meta.put_back()
             if done:
-                self._has_shown(execution, active)
                 run = execution.run
                 runtime().announce(topics(run.id, run.subject, run.owner_id))
 
@@ -129,11 +115,6 @@ class Beat:
         execution.lease.is_lost = True  # its step makes no further call outside
         with bearing_with_database(logger, "beat.database_away"):  # then the lease runs out by itself
             advance.give_back(execution.run)
-
-    def _has_shown(self, execution: Owned, active: str | None) -> None:
-        with self._lock:
-            if execution.run.id in self._executions:  # else it has just been forgotten, and this would stay for ever
-                self._shown[execution.run.id] = active
 
     def _all(self) -> dict[UUID, Owned]:
         with self._lock:

@@ -1,18 +1,11 @@
 """Branches of `step.map` and `step.parallel`: each runs to an end, a park or a failure, and then they are joined."""
 
-from __future__ import annotations
-
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from app.engine.errors import Park
 from app.engine.runtime import runtime
 from app.lib.branching import do_all
-
-_pool: ThreadPoolExecutor | None = None
-_pool_lock = threading.Lock()
 
 
 def run_all(work: Sequence[Callable[[], Any]], limit: int) -> list[Any]:
@@ -22,18 +15,10 @@ def run_all(work: Sequence[Callable[[], Any]], limit: int) -> list[Any]:
         Interrupt: of one that must stop the run; else Park: at least one parked; due when the first of them is.
         Exception: else the first failure in branch order.
     """
-    outcomes = do_all(work, limit, _shared_pool)
+    outcomes = do_all(work, limit, lambda: runtime().step_threads)
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     stops = [error for error in errors if not isinstance(error, Exception | Park)]
     parks = sorted((error for error in errors if isinstance(error, Park)), key=lambda park: park.due_at)
     for error in (*stops, *parks, *errors):
         raise error
     return [outcome.value for outcome in outcomes]
-
-
-def _shared_pool() -> ThreadPoolExecutor:
-    global _pool  # noqa: PLW0603
-    with _pool_lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(runtime().ports.step_threads, thread_name_prefix="step")
-        return _pool

@@ -1,7 +1,5 @@
 """Doing one thing to many runs: a workflow of the engine's own, so that a crash neither loses nor repeats any of it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

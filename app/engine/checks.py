@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.engine.errors import RegistrationError
 from app.engine.options import Isolated
 from app.lib import expressions
 from app.lib.cron import next_tick
-from app.lib.durations import Duration, seconds
+from app.lib.durations import seconds
 
 if TYPE_CHECKING:
     from app.engine.registry import Workflow
@@ -41,39 +41,37 @@ def check(workflow: Workflow) -> None:
         raise RegistrationError(f"Workflow {workflow.name!r}: {wrong[0]}")
 
 
+def _said(workflow: Workflow, *names: str) -> list[Any]:
+    """Return what its limits say under these names."""
+    limits = (*workflow.concurrency, workflow.throttle, workflow.rate_limit, workflow.debounce, workflow.singleton)
+    found = [getattr(limit, name, None) for limit in (*limits, workflow.timeouts) for name in names]
+    return [value for value in found if value is not None]
+
+
 def _expressions(workflow: Workflow) -> Iterator[tuple[str, tuple[str, ...]]]:
-    limits = (workflow.throttle, workflow.rate_limit, workflow.debounce, workflow.singleton, *workflow.concurrency)
-    texts = [limit.key for limit in limits if limit] + [on.if_ for on in workflow.triggers]
+    texts = [*_said(workflow, "key"), *(on.if_ for on in workflow.triggers)]
     texts += [workflow.idempotency, *HOLE.findall(workflow.subject or "")]
     texts += [workflow.priority] if isinstance(workflow.priority, str) else []
     yield from ((text, ("event",)) for text in texts if text is not None)
     yield from ((ending.if_, ("event", "arriving")) for ending in workflow.cancel_on if ending.if_ is not None)
 
 
-def _durations(workflow: Workflow) -> Iterator[Duration]:
-    periods = [limit.period for limit in (workflow.throttle, workflow.rate_limit, workflow.debounce) if limit]
-    limits = [workflow.timeouts.start, workflow.timeouts.finish]
-    limits += [workflow.debounce.timeout] if workflow.debounce else []
-    yield from (duration for duration in (*periods, *limits) if duration is not None)
-
-
 def _alone(workflow: Workflow) -> Iterator[tuple[bool, str]]:
     yield bool(_NAME.fullmatch(workflow.name)), "the name must be lower case words joined by hyphens."
     yield 0 <= workflow.retries <= MAX_RETRIES, f"retries must be between 0 and {MAX_RETRIES}."
     yield bool(workflow.backoff) and min(workflow.backoff) > 0, "backoff must be positive seconds."
-    yield all(seconds(duration) > 0 for duration in _durations(workflow)), "a duration must be longer than nothing."
+    durations = _said(workflow, "period", "timeout", "start", "finish")
+    yield all(seconds(duration) > 0 for duration in durations), "a duration must be longer than nothing."
     yield len(workflow.concurrency) <= MAX_LIMITS, "at most two concurrency limits are allowed."
-    limits = [limit for limit in (*workflow.concurrency, workflow.throttle, workflow.rate_limit) if limit]
     yield workflow.jitter >= 0, "jitter must be seconds, at least 0."
     process = workflow.process or Isolated()
     yield (process.memory_bytes or MIN_MEMORY) >= MIN_MEMORY, f"an isolated run needs {MIN_MEMORY} bytes of memory."
     yield process.cpu_seconds is None or process.cpu_seconds >= 1, "cpu_seconds must be at least 1."
     is_due = workflow.cron is None or next_tick(workflow.cron, datetime.now(UTC)) is not None
     yield is_due, f"{workflow.cron!r} is never due."
-    yield all(limit.limit >= 1 for limit in limits), "a limit must be at least 1."
-    yield workflow.throttle is None or workflow.throttle.burst >= 1, "the burst of a throttle must be at least 1."
-    is_mode = workflow.singleton is None or workflow.singleton.mode in ("skip", "cancel")
-    yield is_mode, "the mode of a singleton is 'skip' or 'cancel'."
+    yield all(limit >= 1 for limit in _said(workflow, "limit")), "a limit must be at least 1."
+    yield all(burst >= 1 for burst in _said(workflow, "burst")), "the burst of a throttle must be at least 1."
+    yield set(_said(workflow, "mode")) <= {"skip", "cancel"}, "the mode of a singleton is 'skip' or 'cancel'."
     for on in workflow.triggers:
         name = on.event.removesuffix("/*")
         yield name == "*" or bool(_EVENT.fullmatch(name)), f"{on.event!r} is no event name; write 'video/uploaded'."

@@ -1,7 +1,5 @@
 """Runs that a step invokes: found again by their parent's step, which waits for their end."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """What goes into the database as JSON, with the limits that the documentation promises."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from app.engine.errors import LimitExceeded, NotJson

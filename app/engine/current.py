@@ -6,9 +6,7 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from uuid import UUID
 
-from app.engine.errors import LostLease
 from app.lib import timeouts
 from app.lib.changes import Change
 from app.lib.said import Said
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 class Lease:
     """The right of this process to advance a run, as far as it knows."""
 
-    run_id: UUID
-    epoch: int
     seconds: float
     renewed_at: float  # time.monotonic() before the statement that renewed it
     is_lost: bool = False
@@ -54,31 +50,8 @@ _scope: ContextVar[Step | None] = ContextVar("engine_scope", default=None)
 _attempt: ContextVar[Attempt | None] = ContextVar("engine_attempt", default=None)
 
 
-def execution() -> Execution | None:
-    """Return what this thread executes, or None outside of workflows."""
-    return _execution.get()
-
-
-def key() -> str:
-    """Return the key of the step that this thread is in, or an empty text."""
-    attempt = _attempt.get()
-    return attempt.key if attempt else ""
-
-
-def scope() -> Step | None:
-    """Return the `step` of the body or branch that this thread is in, or None."""
-    return _scope.get()
-
-
-def place() -> tuple[float, ...]:
-    """Return where in the body this thread is, after which verb; nothing in a thread of the workflow's own."""
-    step = _scope.get()
-    return () if step is None else step.place
-
-
-def attempt() -> Attempt | None:
-    """Return the try of the step that this thread is in, or None."""
-    return _attempt.get()
+# What this thread executes; the body or branch that it is in; the try of the step that it is in. Each may be None.
+execution, scope, attempt = _execution.get, _scope.get, _attempt.get
 
 
 def executing(execution: Execution) -> Said[Execution]:
@@ -96,6 +69,18 @@ def trying(attempt: Attempt) -> Said[Attempt]:
     return Said(_attempt, attempt)
 
 
+def key() -> str:
+    """Return the key of the step that this thread is in, or an empty text."""
+    attempt = _attempt.get()
+    return attempt.key if attempt else ""
+
+
+def place() -> tuple[float, ...]:
+    """Return where in the body this thread is, after which verb; nothing in a thread of the workflow's own."""
+    step = _scope.get()
+    return () if step is None else step.place
+
+
 def refuse_under_lost_lease() -> None:
     """Stop this thread when its run may belong to another worker: the guard of outside calls.
 
@@ -104,7 +89,6 @@ def refuse_under_lost_lease() -> None:
         Abandoned: this try has timed out.
     """
     timeouts.refuse()
-    running = _execution.get()
-    if running is not None and running.lease.is_over:
-        running.lease.is_lost = True
-        raise LostLease(running.lease.run_id)
+    running = execution()
+    if running is not None:
+        running.check_lease()

@@ -1,14 +1,12 @@
 """How a run ends: one transaction with its status, its lifecycle event, its hook run and the freed slot."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from app.engine import runtime, starting, store, store_admission
+from app.engine import runtime, starting, store, store_admission, store_flows
 from app.engine.after import After
 from app.engine.registry import registry
 from app.engine.runtime import Connection
@@ -73,7 +71,7 @@ def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> 
     after = After()
     after.changed(run)
     _write_consequences(connection, run, ending, after)
-    store.lock_flows(connection, run.flows)
+    store_flows.lock(connection, run.flows)
     if run.parent_run and run.parent_step:
         after.queued(store.wake(connection, [run.parent_run]))
     values = {**vars(ending), "run_id": run_id, "epoch": epoch, "from_statuses": list(ending.from_statuses)}
@@ -98,7 +96,7 @@ def lock(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, RunRow]:
     if keys:
         # The lock stops all claims of these keys: if this process freezes now, PostgreSQL ends the transaction.
         connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * runtime.FROZEN_SECONDS)}")
-        store.lock_flows(connection, keys)
+        store_flows.lock(connection, keys)
     return {run.id: run for run in rows_of(RunRow, connection, LOCK, {"ids": list(ids)})}
 
 

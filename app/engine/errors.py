@@ -1,7 +1,5 @@
 """What can go wrong in the engine, and the interrupts by which a run leaves its thread."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 
@@ -89,12 +87,23 @@ class Interrupt(BaseException):
     """Leaves the workflow's body. Not an Exception, so that `except Exception` in a body lets it pass."""
 
 
-class Park(Interrupt):
+class Leave(Interrupt):
+    """The run goes on later, or elsewhere: it has this `status` until then."""
+
+    status = "queued"
+    due_at: datetime | None = None
+    is_failure = False  # of the body
+
+
+class Park(Leave):
     """Nothing to do before `due_at`."""
 
-    def __init__(self, due_at: datetime) -> None:
+    status = "waiting"
+
+    def __init__(self, due_at: datetime, *, is_failure: bool = False) -> None:
         super().__init__(due_at)
-        self.due_at = due_at
+        self.due_at: datetime = due_at
+        self.is_failure = is_failure
 
 
 class LostLease(Interrupt):
@@ -105,9 +114,11 @@ class Cancelled(Interrupt):
     """Somebody asked for the run to be cancelled."""
 
 
-class Paused(Interrupt):
+class Paused(Leave):
     """Somebody asked for the run to be paused."""
 
+    status = "paused"
 
-class GiveBack(Interrupt):
+
+class GiveBack(Leave):
     """This worker is shutting down: the run goes back to the queue."""

@@ -6,10 +6,9 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from app.engine import current, logs, store, streams
@@ -24,6 +23,7 @@ from app.engine.store_events import Event
 from app.engine.streams import Stream
 from app.lib import timeouts
 from app.lib.keys import digest
+from app.lib.once import Once
 from app.lib.progress import Progress
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ class Execution(Owned):
     loaded: Loaded
     lock: threading.Lock = field(default_factory=threading.Lock)
     size_bytes: int = 0
-    known: dict[str, Any] = field(default_factory=dict)
+    once: Once = field(default_factory=Once)  # what is read once in each pass, for all branches: news makes another one
+    shown: str | None = None  # of the steps that have been executing for a while, as its row has them
 
     def __post_init__(self) -> None:
         """Prepare what every step needs."""
@@ -71,20 +72,27 @@ class Execution(Owned):
         self.step_topics = topics(self.run.id, self.run.subject, None)  # a list of runs shows no steps
         self.meta, self.streams, self.logs = Meta(self.run), streams.spool(self.run), logs.spool(self.run)
 
-    def once(self, what: str, load: Callable[[], Any]) -> Any:
-        """Return what `load` reads, which it does once in each pass over the body, for all branches together.
-
-        Something new wakes the run; then there is another pass.
-        """
-        with self.lock:
-            if what not in self.known:
-                self.known[what] = load()
-            return self.known[what]
+    def stream(self, name: str) -> Stream:
+        """Return the stream of this try of a step; see `Context.stream`."""
+        attempt = current.attempt()
+        if attempt is None:
+            raise EngineError(f"Call ctx.stream({name!r}) inside a step: only there a text is written once.")
+        return Stream(self.streams, attempt, name)
 
     def tell(self) -> None:
         """Write what people are to read of it by now: its streams and its log."""
         self.streams.flush()
         self.logs.flush()
+
+    def check_lease(self) -> None:
+        """Stop here if another worker may own the run.
+
+        Raises:
+            LostLease: it may.
+        """
+        if self.lease.is_over:
+            self.lease.is_lost = True
+            raise LostLease(self.run.id)
 
     def check(self) -> None:
         """Stop at this step boundary if the run must not go on here.
@@ -94,9 +102,7 @@ class Execution(Owned):
             Cancelled, Paused: somebody asked for it.
             GiveBack: this process is shutting down, or this one of an isolated run is better left.
         """
-        if self.lease.is_over:
-            self.lease.is_lost = True
-            raise LostLease(self.run.id)
+        self.check_lease()
         if self.lease.requested is not None:
             raise (Cancelled if self.lease.requested == "cancel" else Paused)(self.run.id)
         state = runtime()
@@ -130,8 +136,7 @@ class Context:
     @property
     def key(self) -> str:
         """The idempotency key of the current step, the same on every try; pass it to paid services."""
-        attempt = current.attempt()
-        return idempotency_key(self.run_id, attempt.key if attempt else "")
+        return idempotency_key(self.run_id, current.key())
 
     @property
     def is_cancelled(self) -> bool:
@@ -151,10 +156,7 @@ class Context:
         Raises:
             EngineError: outside of steps, where each replay would write it again.
         """
-        attempt = current.attempt()
-        if attempt is None:
-            raise EngineError(f"Call ctx.stream({name!r}) inside a step: only there a text is written once.")
-        return Stream(self.execution.streams, attempt, name)
+        return self.execution.stream(name)
 
     def now(self) -> datetime:
         """Return the time as an aware UTC datetime, remembered as a step: the same on every replay."""
@@ -196,17 +198,18 @@ def backoff(workflow: Workflow, failures: int) -> float:
     return pause * random.uniform(0.8, 1.2)  # noqa: S311  (spreads load; guards nothing)
 
 
-def load(run: Claimed, workflow: Workflow, *, claimed_at: float, progress: Progress | None = None) -> Execution:
+def load(run: Claimed, workflow: Workflow, *, claimed_at: float, before: Execution | None = None) -> Execution:
     """Read what the run remembers; `claimed_at` is time.monotonic() from before the claim.
 
-    `progress` is that of the pass before, when the run goes round again.
+    `before` is the pass before this one, when the run goes round again.
     """
     with runtime().pool.connection() as connection:
         loaded = store.load(connection, run)
     return Execution(
         run=run,
         lease=lease_of(run, claimed_at),
-        progress=progress or Progress(run.progress),
+        progress=before.progress if before else Progress(run.progress),
+        shown=before.shown if before else None,
         workflow=workflow,
         loaded=loaded,
         size_bytes=sum(memo.size_bytes for memo in loaded.memos.values()),
@@ -215,5 +218,4 @@ def load(run: Claimed, workflow: Workflow, *, claimed_at: float, progress: Progr
 
 def lease_of(run: Claimed, claimed_at: float) -> Lease:
     """Return the lease with which `run` was claimed; `claimed_at` as in `load`."""
-    seconds = runtime().ports.lease_seconds
-    return Lease(run.id, run.epoch, seconds, claimed_at, requested=run.requested)
+    return Lease(runtime().ports.lease_seconds, claimed_at, requested=run.requested)

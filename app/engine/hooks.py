@@ -1,18 +1,14 @@
 """`on_failure`: a run of its own whose body is one transaction, so that it takes effect exactly once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from app.engine import reads
+from app.engine.execution import Context, Execution
+from app.engine.steps import Step
 from app.engine.store_events import Event
-
-if TYPE_CHECKING:
-    from app.engine.execution import Context, Execution
-    from app.engine.steps import Step
 
 
 @dataclass(frozen=True)
@@ -30,11 +26,7 @@ def body_of(execution: Execution) -> Callable[[Context, Step], Any]:
     """Return the function that advances this run: the workflow's own, or the hook's single transaction."""
     if not execution.workflow.is_hook:
         return execution.workflow.function
-    return _hook
-
-
-def _hook(ctx: Context, step: Step) -> None:
-    step.transaction("on-failure", lambda _session: _call(ctx))
+    return lambda ctx, step: step.transaction("on-failure", lambda _session: _call(ctx))
 
 
 def _call(ctx: Context) -> None:

@@ -5,13 +5,11 @@ keeps time and has threads; its zygote, which has the app loaded and forks; and 
 own lease. `run_worker` starts the first beside itself when there are isolated workflows.
 """
 
-from __future__ import annotations
-
 import contextlib
+import functools
 import json
 import signal
 import threading
-import time
 
 from app.engine import advance, process, store_upkeep
 from app.engine.beat import Beat
@@ -25,9 +23,9 @@ from app.lib import threads
 from app.lib.away import DATABASE_FAILED
 from app.lib.coalescing import Coalescer
 from app.lib.companion import Companion
-from app.lib.zygote import Child, Zygote, how_ended
+from app.lib.ids import process_name
+from app.lib.zygote import Zygote, how_ended
 
-LOOK_SECONDS = 0.5
 GRACE_SECONDS = 10.0  # for the step of a cancelled run to end by itself
 KILLED_SECONDS = 5.0  # for the runs of killed children to be given back
 FIRST_CODE = 64  # exit codes of children, from here on: what became of their run
@@ -49,8 +47,7 @@ class IsolatedWorker(Worker):
 
     def __init__(self) -> None:
         self.zygote = Zygote(_advance_here, _get_ready)  # first of all: it is forked while this process has one thread
-        super().__init__(process.new_name(), "isolated")
-        self._children: set[Child] = set()
+        super().__init__(process_name(), "isolated")
         self._is_cut_off = False
 
     def _advance(self, run: Claimed, claimed_at: float) -> str:
@@ -63,51 +60,24 @@ class IsolatedWorker(Worker):
         limits = registry.by_name[run.workflow].process or Isolated()
         self.beat.forget(run)  # from here on its child keeps the lease
         child = self.zygote.fork((run, claimed_at), memory_bytes=limits.memory_bytes, cpu_seconds=limits.cpu_seconds)
-        self._children.add(child)
-        try:
-            is_killed = self._watch(child, run)
-        finally:
-            self._children.discard(child)
-        code = child.wait()
+        is_killed = child.see_out(self.stop, functools.partial(_is_overdue, run), grace=GRACE_SECONDS)
+        code = child.wait() or 0
         if is_killed:
+            logger.warning("run.killed", run_id=str(run.id), workflow=run.workflow)
             return advance.end(run, Ending("cancelled")) or "lost"
         if self._is_cut_off and code == -signal.SIGKILL:
             advance.give_back(run)
             return "queued"
-        if code is not None and FIRST_CODE <= code < FIRST_CODE + len(STATUSES):
+        if FIRST_CODE <= code < FIRST_CODE + len(STATUSES):
             return STATUSES[code - FIRST_CODE]
-        self._let_go(run, how_ended(code or 0))
+        self._let_go(run, how_ended(code))
         return "lost"
 
     def cut_off(self) -> None:
         """Kill the children that have not come to their next step in time; their runs are given back."""
         self._is_cut_off = True
-        for child in list(self._children):
-            child.signal(signal.SIGKILL)
+        self.zygote.kill_children()
         self.is_idle(KILLED_SECONDS)
-
-    def _watch(self, child: Child, run: Claimed) -> bool:
-        """Wait for the child to end; returns whether it had to be killed because its run was cancelled."""
-        leaving_since: float | None = None
-        while child.wait(LOOK_SECONDS) is None:
-            if self.stop.is_set():
-                child.signal(signal.SIGTERM)  # again and again: it may not have been listening yet
-            try:
-                with runtime().pool.connection() as connection:
-                    found = store_upkeep.look(connection, [run.id]).get(run.id, (0, "", None))
-            except DATABASE_FAILED:
-                continue
-            is_mine = found[:2] == (run.epoch, "running")
-            if is_mine and found[2] != "cancel":
-                leaving_since = None
-                continue
-            leaving_since = leaving_since or time.monotonic()
-            if time.monotonic() - leaving_since > GRACE_SECONDS:
-                logger.warning("run.killed", run_id=str(run.id), workflow=run.workflow)
-                child.signal(signal.SIGKILL)
-                child.wait()
-                return is_mine
-        return False
 
     def _let_go(self, run: Claimed, what: str) -> None:
         """Keep what was seen of a child that was lost, and let its lease run out now."""
@@ -121,6 +91,16 @@ class IsolatedWorker(Worker):
             store_upkeep.heartbeat(connection, {run.id: run.epoch}, 0.0)
 
 
+def _is_overdue(run: Claimed) -> bool | None:
+    """Tell whether the child of this run has nothing to do any more; None: the database is away."""
+    try:
+        with runtime().pool.connection() as connection:
+            found = store_upkeep.look(connection, [run.id]).get(run.id, (0, "", None))
+    except DATABASE_FAILED:
+        return None
+    return found[:2] != (run.epoch, "running") or found[2] == "cancel"
+
+
 def run_worker() -> int:
     """Run a worker in this process until SIGTERM or SIGINT; returns the exit code.
 
@@ -130,7 +110,7 @@ def run_worker() -> int:
     state = runtime()
     beside = Companion(run_isolated) if state.ports.isolated_processes and registry.names(isolated=True) else None
     state.isolated = False
-    worker = Worker(process.new_name())
+    worker = Worker(process_name())
     if beside is None:
         return process.serve(worker)
     beside.follow(worker.stop, on_lost=lambda: logger.error("worker.isolated_lost", worker=worker.name))
@@ -172,11 +152,9 @@ def _advance_here(order: tuple[Claimed, float]) -> int:
 
     signal.signal(signal.SIGTERM, drain)
     _connect()
-    publisher = Coalescer(state.ports.publish)
+    beat, publisher = Beat(None, active_after=0.0), Coalescer("publisher", state.ports.publish)
     state.announce = publisher.add
-    beat, telling = Beat(None, active_after=0.0), threads.start("publisher", publisher.loop)
     threads.start("beat", beat.loop, threading.Event())
     status = advance.advance(run, claimed_at, watch=beat.watch)
     publisher.close()
-    telling.join(1.0)
     return FIRST_CODE + STATUSES.index(status)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from app.engine import codec, current
 from app.engine.runtime import logger, runtime
 from app.engine.schema import log
+from app.engine.store import Claimed
 from app.lib import json_text
 from app.lib.away import DATABASE_FAILED
 from app.lib.ids import new_id
@@ -21,7 +22,6 @@ from app.lib.spool import Spool
 
 if TYPE_CHECKING:
     from app.engine.execution import Execution
-    from app.engine.store import Claimed
 
 MAX_LINES = 1_000
 

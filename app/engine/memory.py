@@ -1,7 +1,5 @@
 """Making one step's memo: try it, commit what it wrote together with its result, or remember how it failed."""
 
-from __future__ import annotations
-
 import functools
 import json
 import time

@@ -5,34 +5,29 @@ does again on each pass. So the state is a function of the body and its memos. C
 in the body: the timing of branches decides nothing.
 """
 
-from __future__ import annotations
-
 import json
-import threading
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app.engine import codec, current
 from app.engine.current import Attempt
 from app.engine.errors import EngineError, LimitExceeded
+from app.engine.store import Claimed
 from app.lib.changes import Change, Changes, fits, joined, shown
-
-if TYPE_CHECKING:
-    from app.engine.store import Claimed
+from app.lib.latest import Latest
 
 MAX_BYTES = 64 * codec.KIB
 
 
-class Meta:
+class Meta(Latest):
     """The meta of one run. At most 64 KiB of JSON in all."""
 
     def __init__(self, run: Claimed) -> None:
+        super().__init__(is_said=run.has_meta)
         self._run = run
-        self._lock = threading.Lock()
         self._changes = Changes()
         self._trying: weakref.WeakSet[Attempt] = weakref.WeakSet()  # whose steps may all succeed
-        self._is_dirty = False
         self.is_caught_up = False  # people must not see a counter fall while a pass goes over what is remembered
 
     def set(self, key: str, value: Any) -> None:
@@ -57,26 +52,11 @@ class Meta:
         if changes:
             with self._lock:
                 self._changes.add(tuple(position), changes)
-                self._is_dirty = self._run.has_meta = True
+                self._run.has_meta = True
+                self._say()
 
-    def take(self) -> str | None:
-        """Return the state as JSON if it has not been written yet."""
-        with self._lock:
-            is_new, self._is_dirty = self._is_dirty and self.is_caught_up, self._is_dirty and not self.is_caught_up
-            return json.dumps(self._changes.result()) if is_new else None
-
-    def last(self, *, is_whole: bool) -> str | None:
-        """Return the state as JSON for the write with which the run is left, unless there never was any.
-
-        `is_whole`: the body was left where it ended or waits, not on its way there.
-        """
-        with self._lock:
-            is_known = self._run.has_meta and (is_whole or self.is_caught_up)
-            return json.dumps(self._changes.result()) if is_known else None
-
-    def put_back(self) -> None:
-        """Mark the state as not written after all."""
-        self._is_dirty = self._run.has_meta
+    def _state(self) -> dict[str, Any]:
+        return self._changes.result()
 
     def _change(self, key: str, verb: str, value: Any) -> None:
         change: Change = (verb, json.loads(codec.dumps(value, f"What is put into ctx.meta at {key!r}")))

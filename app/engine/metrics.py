@@ -4,8 +4,6 @@ Nothing here counts what has ended long ago. Runs that go on are counted in thei
 midnight (UTC) once, and from then on only what came since the last scrape.
 """
 
-from __future__ import annotations
-
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.engine.runtime import runtime
@@ -49,17 +47,14 @@ LEFT JOIN run ON finished_at > greatest(:since, midnight) AND finished_at <= unt
 """
 
 
-class EngineCollector(SqlCollector):
-    """The engine's figures."""
-
-    def __init__(self) -> None:
-        told = "Runs that have ended since midnight (UTC)."
-        ended = ("ended_runs", "workflow status", told, ENDED)
-        connect = lambda: runtime().ports.engine.connect()  # noqa: E731, PLW0108  (there is no runtime yet)
-        super().__init__("throughline_engine", connect, GAUGES, ended)
+def collector() -> SqlCollector:
+    """Return what collects the engine's figures."""
+    connect = lambda: runtime().ports.engine.connect()  # noqa: E731, PLW0108  (there is no runtime yet)
+    ended = ("ended_runs", "workflow status", "Runs that have ended since midnight (UTC).", ENDED)
+    return SqlCollector("throughline_engine", connect, GAUGES, ended)
 
 
-_collector = EngineCollector()
+_collector = collector()
 
 
 def metrics_page() -> tuple[bytes, str]:

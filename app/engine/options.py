@@ -4,8 +4,6 @@ A `key` is an expression over `event`, mostly a path such as `event.data.course_
 its own. Durations are "90s", "10m", "2h", "3d", "1w", a timedelta or a number of seconds.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,10 +1,8 @@
 """What others may know of runs, steps and workers: frozen views. Permission is the caller's business."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -14,7 +12,7 @@ import sqlalchemy as sa
 from app.engine.options import Isolated
 from app.engine.registry import registry
 from app.engine.runtime import runtime
-from app.engine.schema import FINAL, blob, event, pause, run, schedule, step, step_attempt, wait, worker
+from app.engine.schema import FINAL, event, pause, run, schedule, step_attempt, wait, worker
 from app.engine.store import BODY
 from app.engine.store_events import Event
 from app.lib.rows import columns_of, views
@@ -190,10 +188,9 @@ def list_events(
     *, owner_id: UUID | None = None, name: str | None = None, before: UUID | None = None, limit: int = 50
 ) -> list[Event]:
     """Return events, newest first, of one owner or of one name if given; pages as `list_runs`."""
-    query = sa.select(*columns_of(Event, event))
+    wanted = ((event.c.owner_id, owner_id), (event.c.name, name))
+    query = sa.select(*columns_of(Event, event)).where(*(column == it for column, it in wanted if it is not None))
     query = query if before is None else query.where(event.c.id < before)
-    query = query if owner_id is None else query.where(event.c.owner_id == owner_id)
-    query = query if name is None else query.where(event.c.name == name)
     return _views(Event, query.order_by(event.c.id.desc()).limit(min(limit, MAX_PAGE)))
 
 
@@ -209,6 +206,44 @@ def list_schedules() -> list[ScheduleView]:
     return _views(ScheduleView, sa.select(schedule).order_by(schedule.c.workflow))
 
 
+# What is remembered of each step; for what it lets its run wait; whether it is being executed; how it was tried. A
+# sleep is remembered when it begins. What is not remembered, or sleeps, when the run ends is cancelled with it.
+STEPS = """
+WITH owner AS (
+  SELECT active, status, finished_at, coalesce(finished_at, engine_now()) AS at FROM run WHERE id = :run_id
+), done AS (
+  SELECT key, kind, status, position, input, coalesce(output, blob.data) AS output, error, started_at, finished_at,
+         CASE WHEN kind = 'sleep' AND status = 'completed' THEN (output #>> '{}')::timestamptz END AS wakes_at
+  FROM step LEFT JOIN blob ON blob.id = blob_id WHERE run_id = :run_id
+), rest AS (
+  SELECT 'wait' AS kind, key, min(created_at) AS since, max(due_at) AS until, NULL::uuid AS child
+  FROM wait WHERE run_id = :run_id AND kind = 'event' GROUP BY key
+  UNION ALL SELECT 'invoke', parent_step, created_at, NULL, id
+  FROM run WHERE parent_run = :run_id AND parent_step IS NOT NULL
+), trying AS (
+  SELECT key, value::timestamptz AS since FROM owner, json_each_text(active)
+), tried AS (
+  SELECT DISTINCT ON (key) key, error, retry_at, min(started_at) OVER (PARTITION BY key) AS since
+  FROM step_attempt WHERE run_id = :run_id AND key <> :body ORDER BY key, number DESC
+)
+SELECT key, coalesce(done.kind, rest.kind, 'run') AS kind,
+  CASE WHEN wakes_at > at AND owner.finished_at IS NULL THEN 'sleeping'
+       WHEN wakes_at <= at OR wakes_at IS NULL AND done.key IS NOT NULL THEN done.status
+       WHEN owner.status = 'dead' AND trying.key IS NOT NULL AND done.key IS NULL THEN 'failed'
+       WHEN owner.finished_at IS NOT NULL THEN 'cancelled'
+       WHEN rest.key IS NOT NULL THEN 'waiting'
+       WHEN trying.key IS NOT NULL THEN 'running' ELSE 'backing-off' END AS status,
+  input, output, coalesce(rest.since, done.started_at, trying.since, tried.since) AS started_at,
+  CASE WHEN done.key IS NULL AND owner.status = 'dead' AND trying.key IS NOT NULL THEN NULL
+       WHEN done.key IS NULL OR wakes_at > at THEN owner.finished_at
+       ELSE greatest(wakes_at, done.finished_at) END AS finished_at,
+  CASE WHEN done.key IS NULL THEN tried.error ELSE done.error END AS error,
+  CASE WHEN done.key IS NOT NULL THEN wakes_at WHEN rest.key IS NOT NULL THEN until ELSE retry_at END AS until, child
+FROM done FULL JOIN rest USING (key) FULL JOIN trying USING (key) FULL JOIN tried USING (key), owner
+ORDER BY position, done.started_at, tried.key, trying.since, rest.since, key
+"""
+
+
 def list_steps(run_id: UUID) -> list[StepView]:
     """Return the steps of a run in the order of its body, those being tried included."""
     session = runtime().ports.session
@@ -216,82 +251,14 @@ def list_steps(run_id: UUID) -> list[StepView]:
     query = sa.select(step_attempt).where(step_attempt.c.run_id == run_id, step_attempt.c.key != BODY)
     for row in session.execute(query.order_by(step_attempt.c.key, step_attempt.c.number)).mappings():
         tries.setdefault(row["key"], []).append({key: row[key] for key in row if key not in ("run_id", "key")})
-    output = sa.func.coalesce(step.c.output, blob.c.data).label("output")
-    shown = sa.select(*columns_of(StepView, step, "output", "attempts", "usage", "until", "child"), output)
-    query = shown.outerjoin(blob, blob.c.id == step.c.blob_id).where(step.c.run_id == run_id)
-    rests, state = _rests(run_id), _state(run_id)
-    views = [
-        _view(dict(row), tries)
-        for row in session.execute(query.order_by(step.c.position, step.c.started_at)).mappings()
-    ]
-    views = [_at_rest(view, rests.pop(view.key, None), state) for view in views]
-    done = {view.key for view in views}
-    active = {key: at for key, at in ((state and state.active) or {}).items() if key not in done}
-    return views + _unfinished(tries, active, rests, state)
+    rows = session.execute(sa.text(STEPS), {"run_id": run_id, "body": BODY}).mappings()
+    return [_view(dict(row), tries.get(row["key"], [])) for row in rows]
 
 
-def _view(row: dict[str, Any], tries: dict[str, list[dict[str, Any]]]) -> StepView:
+def _view(row: dict[str, Any], attempts: list[dict[str, Any]]) -> StepView:
     if row["kind"] == "ai" and row["status"] == "completed":
         row |= row["output"]  # and usage
-    return StepView(attempts=tries.pop(row["key"], []), **row)
-
-
-@dataclass(frozen=True)
-class _Rest:
-    """For what a step lets its run wait: an event, or a run that it has started."""
-
-    kind: str
-    since: datetime
-    until: datetime | None
-    child: UUID | None
-
-
-def _rests(run_id: UUID) -> dict[str, _Rest]:
-    waits = sa.select(wait.c.key, sa.func.min(wait.c.created_at), sa.func.max(wait.c.due_at)).group_by(wait.c.key)
-    waits = waits.where(wait.c.run_id == run_id, wait.c.kind == "event")
-    children = sa.select(run.c.parent_step, run.c.created_at, run.c.id).where(run.c.parent_run == run_id)
-    session = runtime().ports.session
-    found = {key: _Rest("wait", since, until, None) for key, since, until in session.execute(waits)}
-    invoked = session.execute(children.where(run.c.parent_step.isnot(None)))
-    return found | {key: _Rest("invoke", since, None, child) for key, since, child in invoked}
-
-
-def _state(run_id: UUID) -> Any:
-    """Return what the run's row says of its steps, and what time it is."""
-    columns = (run.c.active, run.c.status, run.c.finished_at, sa.func.engine_now().label("now"))
-    return runtime().ports.session.execute(sa.select(*columns).where(run.c.id == run_id)).first()
-
-
-def _at_rest(view: StepView, rest: _Rest | None, state: Any) -> StepView:
-    """Return a remembered step with the time that it really took. A sleep is remembered when it begins."""
-    if rest is not None:
-        return replace(view, started_at=rest.since, child=rest.child)
-    if view.kind != "sleep" or view.status != "completed" or state is None:
-        return view
-    until = datetime.fromisoformat(view.output)
-    if until <= (state.finished_at or state.now):
-        return replace(view, until=until, finished_at=max(until, view.finished_at or until))
-    status = "cancelled" if state.finished_at else "sleeping"
-    return replace(view, until=until, status=status, finished_at=state.finished_at)
-
-
-def _unfinished(
-    tries: dict[str, list[dict[str, Any]]], active: dict[str, str], rests: dict[str, _Rest], state: Any
-) -> list[StepView]:
-    views = []
-    for key in dict.fromkeys([*tries, *active, *rests]):
-        rest, attempts = rests.get(key), tries.get(key, [])
-        last = attempts[-1] if attempts else {"error": None, "retry_at": None}
-        since = [datetime.fromisoformat(active[key])] if key in active else [rest.since] if rest else []
-        status = "running" if key in active and not rest else "waiting" if rest else "backing-off"
-        if state and state.status in FINAL:
-            status = "failed" if state.status == "dead" and key in active else "cancelled"
-        began, ended = since[0] if since else attempts[0]["started_at"], None
-        if status == "cancelled":
-            ended = state.finished_at
-        kind, until, child = (rest.kind, rest.until, rest.child) if rest else ("run", last["retry_at"], None)
-        views.append(StepView(key, kind, status, None, None, last["error"], attempts, began, ended, None, until, child))
-    return views
+    return StepView(attempts=attempts, **row)
 
 
 def list_workflows() -> list[WorkflowView]:
@@ -299,12 +266,10 @@ def list_workflows() -> list[WorkflowView]:
     paused = set(runtime().ports.session.scalars(sa.select(pause.c.workflow)))
     return [
         WorkflowView(
-            name=name,
             on=tuple(on.event for on in found.triggers),
             isolated=found.process,
-            hook=found.hook,
             is_paused=name in paused,
-            **{field: vars(found)[field] for field in ("cron", "version", "is_hook")},
+            **{field: getattr(found, field) for field in ("name", "cron", "version", "is_hook", "hook")},
         )
         for name, found in sorted(registry.by_name.items())
     ]

@@ -1,7 +1,5 @@
 """Which workflows there are, which events start them, and under which limits."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Retention: what ended long ago is deleted, in small batches; what has not ended, never."""
 
-from __future__ import annotations
-
 import time
 from datetime import datetime
 from uuid import UUID
@@ -40,7 +38,7 @@ DELETE FROM event WHERE id IN (
   ORDER BY id FOR UPDATE SKIP LOCKED)
 """
 
-# Whoever needs such a key again makes it again (store.lock_flows). Not one whose starts are still spaced by it.
+# Whoever needs such a key again makes it again (store_flows.lock). Not one whose starts are still spaced by it.
 DELETE_FLOWS = """
 DELETE FROM flow WHERE key = ANY(ARRAY(
   SELECT key FROM flow WHERE coalesce(arrival_at <= engine_now(), true)

@@ -1,9 +1,9 @@
 """What the application hands the engine, and the engine's own state in this process."""
 
-from __future__ import annotations
-
 import atexit
+import functools
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.orm import Session, scoped_session
 
 from app.engine.errors import EngineError
-from app.lib.direct import DirectConnection, DirectPool
+from app.lib.queue_pool import QueuePool
 
 logger = structlog.get_logger("app.engine")
 Connection = psycopg.Connection[Any]
@@ -62,41 +62,9 @@ class Ports:
 CONNECTIONS = 2  # of the engine's own, in any process: a web process needs next to none
 WORKER_CONNECTIONS = 14  # in one that advances runs
 
-# Without the first, each checkpoint is planned anew. The others keep every queue in the order of its index: the
-# statistics of a table that was empty a minute ago suggest fetching and sorting 100,000 rows to take the first, and
-# those of 100,000 waits for one name, all alike, to read them all for an event of another.
-PLANNING = """
-SET plan_cache_mode = force_generic_plan; SET enable_bitmapscan = off; SET enable_sort = off; SET enable_seqscan = off;
-SET max_parallel_workers_per_gather = 0
-"""
-
-
 # A process that freezes inside a transaction (a stopped machine) keeps its locks; those on a flow key would stop every
 # claim and every pass of upkeep. PostgreSQL ends such a transaction. The engine's own take milliseconds.
 FROZEN_SECONDS = 10.0
-# Its other threads may stand in line for such a lock, and each would get it in its turn and keep it as long: whoever
-# waits gives up before.
-WAITING = 0.8  # of it
-
-
-class Pool(DirectPool):
-    """A few connections beside SQLAlchemy's.
-
-    A step that never touched its session commits its memo in one statement on one of these.
-    """
-
-    def __init__(self, engine: sa.Engine, size: int = CONNECTIONS) -> None:
-        self._arguments = engine.dialect.create_connect_args(engine.url)
-        super().__init__(size)
-
-    def _open(self) -> DirectConnection:
-        positional, named = self._arguments
-        connection = DirectConnection.connect(*positional, **named, autocommit=True)
-        frozen = round(FROZEN_SECONDS * 1000)
-        connection.execute(f"{PLANNING}; SET idle_in_transaction_session_timeout = {frozen}")
-        connection.execute(f"SET lock_timeout = {round(frozen * WAITING)}")
-        connection.prepare_threshold = 0
-        return connection
 
 
 @dataclass
@@ -104,7 +72,7 @@ class Runtime:
     """The engine in this process: its ports, its connections, and whether it is shutting down."""
 
     ports: Ports
-    pool: Pool
+    pool: QueuePool
     is_draining: bool = False
     is_disposable: bool = False  # this process advances one run and ends
     isolated: bool | None = None  # which workflows this process claims runs of: only these, only the others, all
@@ -113,28 +81,34 @@ class Runtime:
     hint: Callable[[Iterable[tuple[str, str]]], None] = field(default=lambda _runs: None)
     show_failed: Callable[[str, str], None] = field(default=lambda _workflow, _run_id: None)
 
+    @functools.cached_property
+    def step_threads(self) -> ThreadPoolExecutor:
+        """Return the threads that help with branches, shared by all runs of this process."""
+        return ThreadPoolExecutor(self.ports.step_threads, thread_name_prefix="step")
+
     def forked(self) -> None:
         """Leave the connections of the process that was forked to it, without closing them."""
         self.ports.engine.dispose(close=False)
-        self.pool = Pool(self.ports.engine)
+        self.pool = new_pool(self.ports.engine)
 
 
 _current: Runtime | None = None
+
+
+def new_pool(engine: sa.Engine) -> QueuePool:
+    """Return a few connections beside SQLAlchemy's: a step that never touched its session commits its memo on one."""
+    return QueuePool(engine, CONNECTIONS, lambda: FROZEN_SECONDS)
 
 
 def install(ports: Ports) -> Runtime:
     """Make `ports` those of this process (the last app that was created wins)."""
     global _current  # noqa: PLW0603
     if _current is None:
-        atexit.register(_close)
+        atexit.register(lambda: runtime().pool.close())  # noqa: PLW0108  (the one that there is by then)
     else:
         _current.pool.close()
-    _current = Runtime(ports, Pool(ports.engine), announce=ports.publish)
+    _current = Runtime(ports, new_pool(ports.engine), announce=ports.publish)
     return _current
-
-
-def _close() -> None:
-    runtime().pool.close()
 
 
 def runtime() -> Runtime:

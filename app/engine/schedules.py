@@ -1,7 +1,5 @@
 """Cron: one row per workflow with a cron expression, locked by whoever ticks, so that a tick makes one run."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from uuid import UUID
 

@@ -5,8 +5,6 @@ States are drawn in docs/state_machine.md. `json`, not `jsonb`: it keeps what wa
 them, and what a worker writes of its run is fenced by the run's epoch already.
 """
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, TIMESTAMP, UUID
 

@@ -4,14 +4,11 @@ Everything is written in sorted order (idempotency keys, events, flow keys, runs
 that write the same keys in opposite orders deadlock.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -20,7 +17,7 @@ from app.engine.after import After
 from app.engine.errors import EngineError, LimitExceeded
 from app.engine.runtime import Connection, runtime
 from app.engine.store_events import NewEvent
-from app.lib import timeouts
+from app.lib import deadlocks, timeouts
 from app.lib.ids import new_id
 from app.lib.keys import compact
 from app.lib.outbox import Outbox
@@ -29,7 +26,6 @@ MAX_EVENTS = 5000
 MAX_NAME = 256
 RESERVED = ("run/", "schedule/", "engine/", "workflow/")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)+")
-_AFTER = "engine.after"
 
 
 def send(
@@ -93,31 +89,18 @@ def has_uncommitted() -> bool:
         is_there = session.registry.has()
     except RuntimeError:  # Flask's, outside of an app context: then there is no session either
         return False
-    return is_there and bool(outbox.count(session()) or session().info.get(_AFTER))
+    return is_there and not outbox.is_unused(session())
 
 
 def _write(session: Session, events: list[NewEvent]) -> None:
-    told = after(session)
-    told.add(write_repeating(driver(session), events))
+    told, connection = after(session), driver(session)
+    told.add(deadlocks.repeating_inside(connection, lambda: starting.write(connection, events)))
     told.sent += [event.id for event in events]
-
-
-def write_repeating(connection: Connection, events: list[NewEvent]) -> After:
-    """Write `events` inside a savepoint; a deadlock is repeated once."""
-    connection.execute("SAVEPOINT engine_send")
-    try:
-        told = starting.write(connection, events)
-    except psycopg.errors.DeadlockDetected:
-        connection.execute("ROLLBACK TO SAVEPOINT engine_send")
-        told = starting.write(connection, events)
-    connection.execute("RELEASE SAVEPOINT engine_send")
-    return told
 
 
 def after(session: Session) -> After:
     """Return what will be told once `session` has committed."""
-    found: After = session.info.setdefault(_AFTER, After())
-    return found
+    return outbox.after(session)
 
 
 def begin() -> tuple[Session, Connection]:
@@ -144,9 +127,4 @@ def _refuse_abandoned(_session: Session) -> None:
     timeouts.refuse()
 
 
-outbox = Outbox(
-    "engine.collected",
-    write=_write,
-    committed=lambda session: session.info.pop(_AFTER, After()).tell(),
-    ended=lambda session: session.info.pop(_AFTER, None),
-)
+outbox = Outbox("engine.collected", _write, After)

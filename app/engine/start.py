@@ -1,7 +1,5 @@
 """Starting the engine in a process: its ports, its hooks into sessions, its guard of outside calls."""
 
-from __future__ import annotations
-
 import functools
 
 from app.engine import current, sending, waits

@@ -10,8 +10,6 @@ invoked runs do not pass the others, for somebody waits for just this run (a sin
 have no options at all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime

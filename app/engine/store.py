@@ -4,8 +4,6 @@ Not so what others do to a run whoever has it: wake it, ask it to stop, end its 
 run's lock. Lock order everywhere: flow keys (sorted), then runs by id, then waits.
 """
 
-from __future__ import annotations
-
 import functools
 import time
 from collections.abc import Sequence
@@ -17,9 +15,10 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
+from app.engine import store_flows
 from app.engine.registry import registry
 from app.engine.runtime import Connection, runtime
-from app.engine.store_events import INSERT_FLOW, LOAD_EVENT, Event
+from app.engine.store_events import LOAD_EVENT, Event
 from app.lib.changes import Change
 from app.lib.direct import DirectConnection
 from app.lib.rows import row_of, rows_of
@@ -101,8 +100,6 @@ SELECT id, %(key)s, %(number)s, %(is_deferral)s, %(error)s::json, %(started_at)s
 FROM run WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = 'running' FOR SHARE
 ON CONFLICT DO NOTHING RETURNING retry_at
 """
-
-LOCK_FLOWS = "SELECT key FROM flow WHERE key = ANY(%s) ORDER BY key FOR UPDATE"
 
 _LEAVE = """
 UPDATE run SET status = %(status)s, lease_until = NULL, worker = NULL, active = NULL,
@@ -375,17 +372,10 @@ def leave(connection: Connection, run: Claimed, status: str, **how: Any) -> bool
     has moved) or cancels it; to be queued (the next free worker goes on); or to be paused, if somebody still asks for
     that.
     """
-    lock_flows(connection, run.flows)
+    store_flows.lock(connection, run.flows)
     values = {"status": status, "due_at": None, "failed": False, "progress": None, "meta": None, **how}
     fence = {"run_id": run.id, "epoch": run.epoch, "wake_seq": run.wake_seq}
     return connection.execute(LEAVE[status], {**values, **fence}).fetchone() is not None
-
-
-def lock_flows(connection: Connection, keys: Sequence[str], how: str = "") -> None:
-    """Lock flow keys in their order, until the transaction ends; a row that retention has deleted is made anew."""
-    if keys and len(connection.execute(LOCK_FLOWS + how, [list(keys)]).fetchall()) < len(keys):
-        connection.execute(INSERT_FLOW, [list(keys)])
-        connection.execute(LOCK_FLOWS + how, [list(keys)])
 
 
 def look_again(connection: Connection, run: Claimed) -> bool:

@@ -7,14 +7,12 @@ promotes the key's oldest held run in the same transaction. The runs of a paused
 the key `<workflow>!paused`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from uuid import UUID
 
 import psycopg
 
-from app.engine import store
+from app.engine import store, store_flows
 from app.engine.registry import registry
 from app.engine.runtime import Connection
 from app.engine.store import Claimed
@@ -158,10 +156,10 @@ def _lock(connection: Connection, keys: list[str]) -> list[str]:
     try:
         with connection.transaction():
             connection.execute(f"SET LOCAL lock_timeout = {LONG_MS}")
-            store.lock_flows(connection, keys)
+            store_flows.lock(connection, keys)
         return keys
     except psycopg.errors.LockNotAvailable:
-        return [row[0] for row in connection.execute(f"{store.LOCK_FLOWS} SKIP LOCKED", [keys]).fetchall()]
+        return [row[0] for row in connection.execute(f"{store_flows.LOCK} SKIP LOCKED", [keys]).fetchall()]
 
 
 def _oldest(connection: Connection, key: str, limit: int) -> set[UUID]:

@@ -75,7 +75,7 @@ VALUES (%(id)s, %(name)s, %(text)s::json, %(owner_id)s, coalesce(%(owner_id)s::u
         %(occurred_at)s, %(trace)s, engine_now())
 """
 
-INSERT_FLOW = "INSERT INTO flow (key) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
+RELEASE_KEY = "DELETE FROM idem WHERE scope = %s AND key = %s AND holder = %s"
 
 LOAD_EVENT = "SELECT id, name, data, owner_id, created_at, occurred_at FROM event WHERE id = %s"
 

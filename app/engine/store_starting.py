@@ -1,18 +1,15 @@
 """SQL that starts runs, under the keys of their limits; what is decided stands in `starting`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from app.engine import store
+from app.engine import store_flows
 from app.engine.options import RateLimit, Throttle, spacing
 from app.engine.runtime import FROZEN_SECONDS, Connection
 from app.engine.schema import RUNS_ON
 from app.engine.store import SELECT_RUN, RunRow
-from app.engine.store_events import INSERT_FLOW
 from app.lib import tracing
 from app.lib.rows import many, rows_of
 
@@ -80,8 +77,8 @@ FROM (SELECT at, arrival, arrival - %(slack)s * interval '1 second' AS start
 WHERE key = %(key)s RETURNING start, start <= at
 """
 
-# Ordered by the id's text, in the same order: with sorting off (runtime.PLANNING), the id itself invites the planner to
-# walk along the primary key through all runs.
+# Ordered by the id's text, in the same order: with sorting off (queue_pool.PLANNING), the id itself invites the planner
+# to walk along the primary key through all runs.
 GOING_ON = f'{SELECT_RUN} singleton_key = ANY(%s) AND {RUNS_ON} ORDER BY id::text COLLATE "C"'
 
 DEBOUNCED = """
@@ -129,14 +126,14 @@ def lock_keys(connection: Connection, runs: list[NewRun]) -> None:
     deciding = {key for run in runs for key in run.deciding_keys}
     made = {key for run in runs for key in (run.flow_a, run.flow_b) if key}
     if deciding or made:
-        connection.execute(INSERT_FLOW, [sorted(deciding | made)])
+        connection.execute(store_flows.INSERT, [sorted(deciding | made)])
     if deciding:
         # Those of the runs that a singleton is about to cancel are locked with the others, not after them.
         ending = going_on(connection, [run.singleton_key for run in runs if run.is_successor])
         deciding |= {key for run in ending for key in run.flows}
         # They stop all claims of these keys: if this process freezes now, PostgreSQL ends the transaction.
         connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * FROZEN_SECONDS)}")
-        store.lock_flows(connection, sorted(deciding))
+        store_flows.lock(connection, sorted(deciding))
 
 
 def going_on(connection: Connection, singleton_keys: list[str | None], how: str = "") -> list[RunRow]:

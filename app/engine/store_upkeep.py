@@ -1,7 +1,5 @@
 """SQL of timekeeping: wake, rescue, repair, forget. Every pass may run anywhere, any number of times at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any

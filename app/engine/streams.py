@@ -1,9 +1,7 @@
 """`ctx.stream(name)`: text for people while a step makes it. The truth is what the step returns."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -12,17 +10,14 @@ from app.engine.current import Attempt
 from app.engine.errors import LimitExceeded
 from app.engine.runtime import runtime
 from app.engine.schema import stream
+from app.engine.store import Claimed
 from app.lib import json_text
 from app.lib.away import DATABASE_FAILED
 from app.lib.keys import compact
 from app.lib.spool import Spool
 
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from app.engine.store import Claimed
-
 MAX_BYTES = 1024 * codec.KIB
+Piece = tuple[Attempt, str, str]  # what a try writes, under which name
 
 # Without a lock on the run: this is text for people, and the step's own transaction may hold the run. A try that begins
 # takes the numbers up behind those of the one before, whose text goes.
@@ -59,9 +54,6 @@ class Stream:
             raise LimitExceeded("stream_bytes", f"Stream {self._name!r} is over {MAX_BYTES} bytes; write less to it.")
         written[self._name] = size
         self._spool.add((self._attempt, self._name, text))
-
-
-Piece = tuple[Attempt, str, str]
 
 
 def spool(run: Claimed) -> Spool[Piece]:

@@ -4,8 +4,6 @@ There is no leader: a frozen leader would stop every clock. Any process may run 
 what another one has locked.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket
@@ -17,7 +15,7 @@ from uuid import UUID
 
 import psycopg
 
-from app.engine import endings, retention, schedules, store, store_admission, store_upkeep, waits
+from app.engine import endings, retention, schedules, store_admission, store_flows, store_upkeep, waits
 from app.engine.after import After
 from app.engine.endings import Ended, Ending
 from app.engine.registry import registry
@@ -197,7 +195,7 @@ def _lock_free(connection: Connection, flows: list[str], above: UUID | None = No
     """
     try:
         with connection.transaction():
-            store.lock_flows(connection, flows, how=" NOWAIT")
+            store_flows.lock(connection, flows, how=" NOWAIT")
             connection.execute("SELECT FROM run WHERE id = %s FOR NO KEY UPDATE NOWAIT", [above])
     except psycopg.errors.LockNotAvailable:
         return False

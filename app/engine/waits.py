@@ -9,8 +9,6 @@ Times are those of the clock when a row is written: `now()` would be the start o
 Lock order: runs by id, then waits. A look holds the runs whose waits it ends, so that a run takes an event once.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterable, Sequence

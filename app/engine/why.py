@@ -1,7 +1,5 @@
 """Why a run is not executing: what holds it, who is before it, and when that may end."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any

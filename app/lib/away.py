@@ -46,3 +46,13 @@ def bearing_with_database(logger: Any, event: str, **about: Any) -> Iterator[Non
             logger.warning(event, error=type(error).__name__, **about)
         else:
             logger.exception("database.failed", at=event, **about)
+
+
+@contextlib.contextmanager
+def going_on(logger: Any, away: str, failed: str) -> Iterator[None]:
+    """Leave the block on any error, and say so in the log: `away` when it is the database, else `failed`."""
+    try:
+        with bearing_with_database(logger, away):
+            yield
+    except Exception:
+        logger.exception(failed)

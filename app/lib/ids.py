@@ -1,7 +1,10 @@
-"""Identifiers: UUIDv7, so that they sort by the time they were made."""
+"""Identifiers: UUIDv7, so that they sort by the time they were made; and names of processes."""
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
 import uuid
 
 from uuid_utils.compat import uuid7
@@ -18,3 +21,8 @@ def parse_id(text: str) -> uuid.UUID | None:
         return uuid.UUID(text)
     except ValueError:
         return None
+
+
+def process_name(suffix: str = "") -> str:
+    """Return a name for something of this process: its host, its number, and `suffix` or a few random characters."""
+    return f"{socket.gethostname()}-{os.getpid()}-{suffix or secrets.token_hex(2)}"

@@ -1,18 +1,28 @@
 """What a database session collects while its transaction goes on, and writes just before the COMMIT.
 
-A rollback forgets what was collected, a rolled-back savepoint what was collected inside it.
+What others are to be told of it is said after the COMMIT. A rollback forgets what was collected, a rolled-back
+savepoint what was collected inside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, SessionTransaction
 
+
+class Tidings(Protocol):
+    """What gathers in a transaction for others to hear."""
+
+    def tell(self) -> None:
+        """Tell them, once it has committed."""
+
+
 Item = TypeVar("Item")
+Told = TypeVar("Told", bound=Tidings)
 
 
 @dataclass
@@ -22,20 +32,18 @@ class _Collected(Generic[Item]):
 
 
 @dataclass(frozen=True)
-class Outbox(Generic[Item]):
+class Outbox(Generic[Item, Told]):
     """Items of all sessions.
 
     Attributes:
         name: under which they are kept in `session.info`.
         write: writes them on the session's own connection, in its transaction.
-        committed: called after each commit that is none of a savepoint.
-        ended: called when the transaction is over, committed or not.
+        tidings: makes what gathers for others to hear.
     """
 
     name: str
     write: Callable[[Session, list[Item]], None]
-    committed: Callable[[Session], None]
-    ended: Callable[[Session], None]
+    tidings: Callable[[], Told]
 
     def add(self, session: Session, item: Item) -> None:
         """Collect an item in the session's transaction, which begins if it has not."""
@@ -50,6 +58,15 @@ class Outbox(Generic[Item]):
     def count(self, session: Session) -> int:
         """Return how many items that are."""
         return len(session.info.get(self.name, ()))
+
+    def after(self, session: Session) -> Told:
+        """Return what will be told once the session has committed."""
+        found: Told = session.info.setdefault(f"{self.name}.after", self.tidings())
+        return found
+
+    def is_unused(self, session: Session) -> bool:
+        """Tell whether nothing has been collected in this transaction, and nothing is to be told after it."""
+        return not session.info.get(self.name) and f"{self.name}.after" not in session.info
 
     def empty(self, session: Session) -> None:
         """Write what has been collected by now."""
@@ -72,7 +89,7 @@ class Outbox(Generic[Item]):
     def _after_commit(self, session: Session) -> None:
         released = session.get_nested_transaction()
         if released is None:
-            self.committed(session)
+            session.info.pop(f"{self.name}.after", self.tidings()).tell()
             return
         for each in session.info.get(self.name, []):  # a released savepoint: they belong to the level above
             if each.savepoint is released:
@@ -84,4 +101,4 @@ class Outbox(Generic[Item]):
             session.info[self.name] = kept
         elif transaction.parent is None:
             session.info.pop(self.name, None)
-            self.ended(session)
+            session.info.pop(f"{self.name}.after", None)

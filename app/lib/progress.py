@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
-import threading
 import time
 from typing import Any
+
+from app.lib.latest import Latest
 
 MAX_NAMES = 200
 
 
-class Progress:
-    """Collects what the body says; whoever writes it takes the newest state, so saying it is cheap."""
+class Progress(Latest):
+    """Collects what the body says."""
 
     def __init__(self, known: dict[str, Any] | None = None) -> None:
-        self._lock = threading.Lock()
-        self._state: dict[str, Any] = known or {
+        super().__init__()
+        self._known: dict[str, Any] = known or {
             "current_step": None,
             "completed_steps": [],
             "total_steps": None,
@@ -25,7 +25,6 @@ class Progress:
             "message": "",
             "errors": [],
         }
-        self._is_dirty = self._is_said = False
         self._measured_from: tuple[float, float] | None = None  # (time, fraction) of this step's first count
 
     def say(
@@ -38,44 +37,26 @@ class Progress:
     ) -> None:
         """Take up what has changed."""
         with self._lock:
-            state = self._state
+            state = self._known
             if current_step is not None and current_step != state["current_step"]:
                 self._begin(current_step)
             if message is not None:
                 state["message"] = str(message)[:500]
             if done is not None and total and math.isfinite(done) and math.isfinite(total):  # JSON has no others
                 self._count(done, total)
-            self._is_dirty = self._is_said = True
+            self._say()
 
     def add_error(self, step: str, message: str) -> None:
         """Keep a failed try among the errors (the last twenty)."""
         with self._lock:
-            self._state["errors"] = [*self._state["errors"], {"step": step, "message": message}][-20:]
-            self._is_dirty = self._is_said = True
+            self._known["errors"] = [*self._known["errors"], {"step": step, "message": message}][-20:]
+            self._say()
 
-    def take(self) -> str | None:
-        """Return the newest state as JSON if it has not been written yet."""
-        with self._lock:
-            if not self._is_dirty:
-                return None
-            self._is_dirty = False
-            return json.dumps(self._state, default=str)
-
-    def last(self) -> str | None:
-        """Return the newest state as JSON if anything was said here: for the write with which the run is left.
-
-        Also what has been taken: whoever took it may not have written it yet, and after this it cannot.
-        """
-        with self._lock:
-            return json.dumps(self._state, default=str) if self._is_said else None
-
-    def put_back(self) -> None:
-        """Mark the state as not written after all."""
-        with self._lock:
-            self._is_dirty = self._is_said
+    def _state(self) -> dict[str, Any]:
+        return self._known
 
     def _begin(self, name: str) -> None:
-        state = self._state
+        state = self._known
         done = state["completed_steps"]
         if name in done:  # a replay goes over the body from its beginning
             state["completed_steps"] = done[: done.index(name)]
@@ -86,12 +67,12 @@ class Progress:
 
     def _count(self, done: float, total: float) -> None:
         fraction = min(max(done / total, 0.0), 1.0)
-        self._state["total_steps"] = total
-        self._state["percent"] = round(100 * fraction, 1)
+        self._known["total_steps"] = total
+        self._known["percent"] = round(100 * fraction, 1)
         now = time.monotonic()
         if self._measured_from is None or fraction < self._measured_from[1]:
             self._measured_from = (now, fraction)
             return
         start, before = self._measured_from
         if fraction > before:
-            self._state["eta_seconds"] = round((now - start) * (1 - fraction) / (fraction - before), 1)
+            self._known["eta_seconds"] = round((now - start) * (1 - fraction) / (fraction - before), 1)

@@ -21,6 +21,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe, wait
@@ -44,6 +45,32 @@ class Child:
     def wait(self, seconds: float | None = None) -> int | None:
         """Return its exit code, negative when a signal has ended it; None when it runs on after `seconds`."""
         return self._code if self._has_ended.wait(seconds) else None
+
+    def see_out(
+        self, stop: threading.Event, is_overdue: Callable[[], bool | None], *, grace: float, every: float = 0.5
+    ) -> bool:
+        """Wait until it has ended; returns whether it had to be killed.
+
+        Args:
+            stop: once this is set, it is asked to stop (SIGTERM).
+            is_overdue: whether it should be about to end by itself; None when that cannot be said now.
+            grace: the seconds for which it may be overdue.
+            every: seconds between two looks.
+        """
+        overdue_since: float | None = None
+        while self.wait(every) is None:
+            if stop.is_set():
+                self.signal(signal.SIGTERM)  # again and again: it may not have been listening yet
+            overdue = is_overdue()
+            if overdue is False:
+                overdue_since = None
+            elif overdue:
+                overdue_since = overdue_since or time.monotonic()
+                if time.monotonic() - overdue_since > grace:
+                    self.signal(signal.SIGKILL)
+                    self.wait()
+                    return True
+        return False
 
     def end(self, code: int) -> None:
         """Note how it has ended (the zygote says so)."""
@@ -99,6 +126,13 @@ class Zygote:
     def is_alive(self) -> bool:
         """Tell whether it can fork."""
         return self._listener.is_alive()
+
+    def kill_children(self) -> None:
+        """Kill every child that has an order."""
+        with self._lock:
+            children = list(self._children.values())
+        for child in children:
+            child.signal(signal.SIGKILL)
 
     def close(self) -> None:
         """Kill what is left of its children, and end it."""

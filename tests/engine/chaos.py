@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from psycopg.pq import TransactionStatus
 
 from app.engine import advance, current, upkeep
-from app.engine.runtime import Pool, runtime
+from app.engine.runtime import runtime
 from app.engine.store import Claimed
 from app.engine.testing import SimulatedCrash
 from app.lib.away import DATABASE_FAILED
 from app.lib.direct import DirectConnection
+from app.lib.queue_pool import QueuePool
 
 KINDS = ("crash", "lost", "freeze", "freeze", "others")
 LEASE = 30.0
@@ -200,7 +201,7 @@ def seams():
         (DirectConnection, "first", _called),
         (psycopg.Connection, "commit", _called),
         (psycopg.Transaction, "__exit__", _left),
-        (Pool, "_open", _opened),
+        (QueuePool, "_open", _opened),
     ]
     before = [(kind, name, getattr(kind, name)) for kind, name, _ in originals]
     for (kind, name, wrapper), (_, _, original) in zip(originals, before, strict=True):

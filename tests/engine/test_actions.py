@@ -19,7 +19,7 @@ from app.engine import (
     list_runs,
     list_steps,
     send,
-    store,
+    store_flows,
     workflow,
 )
 from app.engine import runtime as runtimes
@@ -88,7 +88,7 @@ def test_cancelling_takes_its_locks_in_the_order_of_everybody_else():
     thread = threading.Thread(target=cancel_it)
     other = runtime().pool._open()
     with other.transaction():
-        other.execute(store.LOCK_FLOWS, [["keyed#0:"]])
+        other.execute(store_flows.LOCK, [["keyed#0:"]])
         thread.start()
         wait_for_lock_of(pids.get(timeout=10))
         other.execute("SET LOCAL lock_timeout = '2s'")

@@ -46,9 +46,9 @@ def test_branches_park_together_and_only_the_failed_one_runs_again():
 def test_nested_branches_end_even_when_no_helper_thread_is_free(monkeypatch):
     from concurrent.futures import ThreadPoolExecutor
 
-    from app.engine import branches
+    from app.engine.runtime import runtime
 
-    monkeypatch.setattr(branches, "_pool", ThreadPoolExecutor(1))
+    monkeypatch.setattr(runtime(), "step_threads", ThreadPoolExecutor(1))
 
     @workflow("deep", on="test/deep")
     def deep(ctx, step):

@@ -9,8 +9,10 @@ from psycopg import errors
 
 from app.db import db
 from app.engine import advance, get_run, list_runs, send, store, store_admission, upkeep, workflow
+from app.engine.execution import Owned, lease_of
 from app.engine.process import Worker
 from app.engine.testing import clock, drain
+from app.lib.progress import Progress
 
 REFUSALS = [errors.DeadlockDetected, errors.LockNotAvailable, errors.DiskFull]
 
@@ -111,7 +113,10 @@ def test_of_one_run_that_upkeep_looks_after_it_keeps_no_other_from_its_rescue(tw
 
 def test_a_worker_that_cannot_give_a_run_back_gives_back_the_others(two, monkeypatch):
     worker = Worker("mine")
-    worker._lay_ready([(run, run.read_at) for run in two])
+    for run in two:
+        owned = Owned(run=run, lease=lease_of(run, run.read_at), progress=Progress(None))
+        worker.beat.watch(owned)
+        worker._ready.append((run.read_at, owned))
     promote, tries = store_admission.promote, []
 
     def refuse_once(connection, keys, limit=1):

@@ -8,7 +8,19 @@ from datetime import UTC, datetime
 import pytest
 
 from app.db import db
-from app.engine import Concurrency, advance, get_run, list_runs, list_steps, send, store, store_upkeep, upkeep, workflow
+from app.engine import (
+    Concurrency,
+    advance,
+    get_run,
+    list_runs,
+    list_steps,
+    send,
+    store,
+    store_flows,
+    store_upkeep,
+    upkeep,
+    workflow,
+)
 from app.engine.after import After
 from app.engine.errors import LostLease
 from app.engine.execution import load
@@ -94,7 +106,7 @@ def test_a_pass_of_upkeep_waits_for_nobody(idle, connect):
     clock.advance(24 * 3600 + 1)
     frozen, passing = connect(), runtime().pool._open()
     frozen.execute("BEGIN")
-    frozen.execute(store.LOCK_FLOWS, [["keyed#0:frozen"]])
+    frozen.execute(store_flows.LOCK, [["keyed#0:frozen"]])
     frozen.execute("SELECT FROM idem FOR UPDATE")
     assert store.checkpoint(frozen, memo_of(stuck)).is_new
     passing.execute("SET lock_timeout = '1s'")

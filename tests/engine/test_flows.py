@@ -17,8 +17,8 @@ from app.engine import (
     get_run,
     list_runs,
     send,
-    store,
     store_admission,
+    store_flows,
     store_upkeep,
     upkeep,
     workflow,
@@ -219,7 +219,7 @@ def test_a_process_frozen_in_the_middle_of_a_pass_stops_no_others_timers(limited
     frozen = runtime().pool._open()
     frozen.execute("BEGIN")
     assert len(store_upkeep.wake_due(frozen, 1)) == 1
-    frozen.execute(store.LOCK_FLOWS, [["limited#0:a"]])
+    frozen.execute(store_flows.LOCK, [["limited#0:a"]])
     upkeep.run_pass()
     assert {run.status for run in list_runs(workflow="retried")} == {"queued", "waiting"}
     start(1, "b")

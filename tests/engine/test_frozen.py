@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.db import db
-from app.engine import Concurrency, advance, send, store, store_upkeep, upkeep, workflow
+from app.engine import Concurrency, advance, send, store_flows, store_upkeep, upkeep, workflow
 from app.engine import runtime as runtimes
 from app.engine.runtime import runtime
 from app.engine.testing import clock
@@ -58,7 +58,7 @@ def test_a_key_that_a_frozen_process_keeps_locked_stops_no_claims_of_others(star
         start("test/limited", key=key)
     start("test/free")
     with runtime().pool.connection() as frozen, frozen.transaction():
-        frozen.execute(store.LOCK_FLOWS, [["limited#0:frozen"]])
+        frozen.execute(store_flows.LOCK, [["limited#0:frozen"]])
         assert {run.flow_a for run in claim()} == {"limited#0:alive", None}
     upkeep.run_pass()  # what is behind the key was set aside
     assert [run.flow_a for run in claim()] == ["limited#0:frozen"]

@@ -14,10 +14,11 @@ from app.db import db
 from app.engine import NonRetriable, advance, process, upkeep, workflow
 from app.engine import queue as hints_over_rq
 from app.engine.queue import Hints
-from app.engine.runtime import runtime
+from app.engine.runtime import logger, runtime
 from app.engine.testing import clock
-from app.engine.worker import ThreadWorker
 from app.extensions import redis_client
+from app.lib import hint_queue
+from app.lib.hint_worker import HintWorker
 
 
 @pytest.fixture
@@ -46,7 +47,9 @@ def worker(app, monkeypatch):
     """The run threads of a worker process, and the RQ worker that hands them hints."""
     made = process.Worker("test-worker")
     monkeypatch.setattr(process, "_worker", made)
-    served = ThreadWorker(made, runtime().ports)
+    ports = runtime().ports
+    queue = hints_over_rq.queue_name(ports.namespace)
+    served = HintWorker(made, made.name, ports.redis_url, queue, logger)
     yield served
     made.pool.shutdown()
     served.connection.close()
@@ -93,8 +96,8 @@ def test_a_run_that_fails_under_another_ones_hint_is_a_failed_job_too(root, app,
 def test_a_run_that_fails_with_no_hint_at_all_is_a_failed_job_too(root, app, worker, start):
     broken = start("broken")
     worker.queues[0].empty()
-    worker.engine_worker.poll()
-    worker.engine_worker.pool.shutdown()
+    worker.slots.poll()
+    worker.slots.pool.shutdown()
     (failed,) = shown(root, app, "failed")
     assert failed["description"] == f"demo {broken.id}"
 
@@ -111,7 +114,7 @@ def test_a_dead_run_is_a_failed_job_too(root, app, worker, start):
 
 
 def test_the_failed_jobs_of_runs_are_bounded(root, app, monkeypatch):
-    monkeypatch.setattr(hints_over_rq, "MOST_FAILED", 3)
+    monkeypatch.setattr(hint_queue, "MOST_FAILED", 3)
     hints = Hints(app.settings.redis_url, app.settings.redis_namespace)
     for _ in range(6):
         hints.show_failed("demo", str(uuid4()))
@@ -180,13 +183,13 @@ def test_a_hint_is_json_without_a_timeout_and_names_its_run(app, start):
 def test_no_hint_is_taken_while_no_thread_is_free(worker, start, monkeypatch):
     """One that were taken would wait here, while other workers are idle."""
     start("fine")
-    taken, worker.engine_worker._free = [], 0
+    taken, worker.slots._free = [], 0
     monkeypatch.setattr(worker, "_take_one", lambda: taken.append(1))
 
     def look(timeout):
-        worker.engine_worker.stop.set()
-        return type(worker.engine_worker).has_free_slot(worker.engine_worker, 0)
+        worker.slots.stop.set()
+        return type(worker.slots).has_free_slot(worker.slots, 0)
 
-    monkeypatch.setattr(worker.engine_worker, "has_free_slot", look)
+    monkeypatch.setattr(worker.slots, "has_free_slot", look)
     worker.serve()
     assert taken == []

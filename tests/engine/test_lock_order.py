@@ -8,7 +8,19 @@ import pytest
 import structlog
 
 from app.db import db
-from app.engine import Singleton, advance, cancel, endings, get_run, list_runs, send, store, upkeep, workflow
+from app.engine import (
+    Singleton,
+    advance,
+    cancel,
+    endings,
+    get_run,
+    list_runs,
+    send,
+    store,
+    store_flows,
+    upkeep,
+    workflow,
+)
 from app.engine.runtime import runtime
 from app.engine.testing import clock, drain
 from tests.engine.locks import wait_for_one_behind, waits_for_a_lock
@@ -105,7 +117,7 @@ def test_whoever_invokes_locks_the_keys_of_the_child_before_the_run_that_invokes
     other = connect()
     thread = threading.Thread(target=advance.advance, args=(claimed, claimed_at))
     with other.transaction():
-        store.lock_flows(other, ["only#singleton:None:"])
+        store_flows.lock(other, ["only#singleton:None:"])
         thread.start()
         wait_for_one_behind(other)
         store.wake(other, [run.id])

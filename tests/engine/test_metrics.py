@@ -8,7 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from app import create_app, engine
 from app.db import db
 from app.engine import Concurrency, NonRetriable, list_runs, send, workflow
-from app.engine.metrics import EngineCollector, generate_latest
+from app.engine.metrics import collector as new_collector
+from app.engine.metrics import generate_latest
 from app.engine.runtime import runtime
 from app.engine.testing import clock, drain
 from app.engine.upkeep import identity
@@ -30,7 +31,7 @@ def read(collector):
 
 @pytest.fixture
 def collector(app):
-    return EngineCollector()
+    return new_collector()
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_runs_that_have_ended_are_counted_once_by_workflow_and_status(collector,
         assert (found["ended_runs_total", "ends", "completed"], found["ended_runs_total", "ends", "failed"]) == (1, 1)
     drain()
     clock.advance(20)
-    for asked in (collector, EngineCollector()):  # one that has counted before, one of another process
+    for asked in (collector, new_collector()):  # one that has counted before, one of another process
         assert read(asked)["ended_runs_total", "limited", "completed"] == 3
 
 

@@ -10,13 +10,14 @@ import pytest
 
 from app.db import db
 from app.engine import advance, list_runs, process, send, store_upkeep, workflow
-from app.engine import beat as beats
-from app.engine import worker as hints
 from app.engine.execution import load
 from app.engine.process import Worker
+from app.engine.queue import queue_name
 from app.engine.registry import registry
-from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, runtime
+from app.engine.runtime import CONNECTIONS, WORKER_CONNECTIONS, logger, runtime
 from app.engine.testing import drain
+from app.lib import fetching, hint_worker, rhythm
+from app.lib.hint_worker import HintWorker
 
 
 @pytest.fixture
@@ -31,6 +32,12 @@ def worker(idle):
     made = Worker("test-worker")
     yield made
     made.pool.shutdown()
+
+
+def hints_of(worker):
+    """What its RQ worker is made of."""
+    ports = runtime().ports
+    return worker, worker.name, ports.redis_url, queue_name(ports.namespace), logger
 
 
 def claim_one():
@@ -91,10 +98,9 @@ def test_a_worker_that_leaves_takes_up_no_more_hints(worker):
 
 def test_a_worker_whose_redis_was_away_for_a_while_serves_hints_again(worker):
     """Its name is still in Redis, since it could not say good-bye; without hints every run would start a second late."""
-    ports = runtime().ports
-    hints.ThreadWorker(worker, ports).register_birth()
+    HintWorker(*hints_of(worker)).register_birth()
     worker.stop.set()
-    again = hints.ThreadWorker(worker, ports)
+    again = HintWorker(*hints_of(worker))
     again.serve()
     assert again.connection.hexists(again.key, "death")
 
@@ -108,9 +114,9 @@ def test_one_hint_that_nobody_understands_does_not_end_the_serving_of_hints(work
             raise KeyError("not made by us")
         worker.stop.set()
 
-    monkeypatch.setattr(hints.ThreadWorker, "serve", serve)
+    monkeypatch.setattr(HintWorker, "serve", serve)
     monkeypatch.setattr(worker.stop, "wait", lambda _seconds: False)
-    hints.serve(worker, runtime().ports)
+    hint_worker.serve(*hints_of(worker))
     assert len(served) == 2
 
 
@@ -157,7 +163,9 @@ def test_a_run_that_no_thread_had_begun_when_the_worker_leaves_is_given_back(wor
     release = threading.Event()
     for _ in range(worker.threads):
         worker.pool.submit(release.wait)
-    worker._lay_ready([claim_one()])
+    send("test/idle", {}, owner_id=None)
+    db.session.commit()
+    worker._lay_ready(1)
     assert worker._wake_free_threads()
     worker.stop.set()
     process._drain(worker, [])
@@ -185,7 +193,7 @@ def behind_a_long_step(worker):
             send(f"test/{name}", {}, owner_id=None)
         db.session.commit()
         worker._usual_seconds = 0.01
-        assert worker.submit(worker._go_on)
+        assert worker.submit(worker.go_on)
         assert began.wait(10)
         return release
 
@@ -217,10 +225,10 @@ def test_no_claimed_run_waits_for_a_long_step_while_another_thread_is_free(worke
 def test_claimed_runs_that_no_thread_takes_in_half_a_second_are_given_back(worker, behind_a_long_step, monkeypatch):
     behind_a_long_step(free=0)
     assert by_workflow() == [("idle", "running")] * 3 + [("long", "running")]
-    monkeypatch.setattr(process, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(fetching, "PATIENCE_SECONDS", 60)
     worker.poll()
     assert by_workflow() == [("idle", "running")] * 3 + [("long", "running")]
-    monkeypatch.setattr(process, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(fetching, "PATIENCE_SECONDS", 0)
     worker.poll()
     assert by_workflow() == [("idle", "queued")] * 3 + [("long", "running")]
     assert worker.beat.count() == 1
@@ -228,7 +236,7 @@ def test_claimed_runs_that_no_thread_takes_in_half_a_second_are_given_back(worke
 
 def test_the_leases_of_claimed_runs_that_wait_for_a_thread_are_renewed(worker, behind_a_long_step):
     behind_a_long_step(free=0)
-    waiting = [owned.lease for owned in worker._ready]
+    waiting = [owned.lease for _, owned in worker._ready]
     before = [lease.renewed_at for lease in waiting]
     worker.beat.renew()
     assert len(waiting) == 3
@@ -244,11 +252,11 @@ def test_a_claimed_run_that_was_lost_while_it_waited_for_a_thread_is_not_execute
 
     send("test/lost", {}, owner_id=None)
     db.session.commit()
-    worker._lay_ready(advance.claim_batch("mine", 1))
+    worker._lay_ready(1)
     with runtime().pool.connection() as connection:
         connection.execute("UPDATE run SET epoch = epoch + 1, worker = 'other'")
     worker.beat.look()
-    assert worker._go_on() == []
+    assert worker.go_on() == []
     assert (ran, worker.beat.count()) == ([], 0)
 
 
@@ -276,7 +284,7 @@ def test_what_is_claimed_in_the_moment_of_leaving_is_given_back(worker, monkeypa
 
     monkeypatch.setattr(advance, "claim_batch", claim_and_leave)
     worker._usual_seconds = 0.01
-    assert worker._go_on() == []
+    assert worker.go_on() == []
     assert by_workflow() == [("idle", "queued")] * 3
 
 
@@ -376,7 +384,7 @@ class Ticks:
 def test_leases_are_renewed_every_sixth_of_them_and_requests_looked_for_twice_a_second(worker, monkeypatch):
     """So a request is noticed within a second, and five beats may be missed before a lease is over."""
     ticks, did = Ticks(12.05), []
-    monkeypatch.setattr(beats, "time", ticks)
+    monkeypatch.setattr(rhythm, "time", ticks)
     monkeypatch.setattr(runtime(), "ports", dataclasses.replace(runtime().ports, lease_seconds=12.0))
     for name in ("renew", "look", "show"):
         monkeypatch.setattr(worker.beat, name, lambda name=name: did.append(name))

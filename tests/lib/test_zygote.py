@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import psutil
 import pytest
@@ -37,6 +38,10 @@ def work(order):
         case ("raise",):
             raise RuntimeError
         case "hang", path:
+            path.write_text(str(os.getpid()))
+            signal.pause()
+        case "obey", path:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             path.write_text(str(os.getpid()))
             signal.pause()
         case number:
@@ -136,3 +141,28 @@ def test_a_spare_child_that_dies_is_replaced(zygote):
     codes = [zygote.fork(number).wait(WAIT) for number in (7, 8)]
     assert codes[1] == 8
     assert codes[0] in (7, -signal.SIGKILL)  # it may be told of its spare's end only after the order
+
+
+def test_a_child_that_is_overdue_for_longer_than_the_grace_is_killed(zygote, tmp_path):
+    answers = iter([False, None, True])
+    child = zygote.fork(("hang", tmp_path / "pid"))
+    pid = pid_in(tmp_path / "pid")
+    assert child.see_out(threading.Event(), lambda: next(answers, True), grace=0.0, every=0.01)
+    assert child.wait(WAIT) == -signal.SIGKILL
+    wait_until(lambda: not is_there(pid))
+
+
+def test_a_child_is_asked_to_stop_when_its_watcher_is(zygote, tmp_path):
+    child, stop = zygote.fork(("obey", tmp_path / "pid")), threading.Event()
+    pid_in(tmp_path / "pid")
+    stop.set()
+    assert not child.see_out(stop, lambda: None, grace=0.0, every=0.01)
+    assert child.wait(WAIT) == -signal.SIGTERM
+
+
+def test_all_children_are_killed_at_once(zygote, tmp_path):
+    children = [zygote.fork(("hang", tmp_path / name)) for name in "ab"]
+    for name in "ab":
+        pid_in(tmp_path / name)
+    zygote.kill_children()
+    assert [child.wait(WAIT) for child in children] == [-signal.SIGKILL] * 2

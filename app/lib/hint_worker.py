@@ -1,10 +1,10 @@
-"""A small RQ worker that hands each hint to a run thread of the engine's worker."""
+"""A small RQ worker that hands each hint to a free thread; see app.lib.hint_queue for what hints are."""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import Any
 
 import redis
 from rq import Queue
@@ -15,18 +15,14 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
 from rq.worker import BaseWorker, WorkerStatus
 
-from app.engine.queue import queue_name
-from app.engine.runtime import Ports, logger
-
-if TYPE_CHECKING:
-    from app.engine.process import Worker
+from app.lib.slots import Slots
 
 DEQUEUE_SECONDS = 1
 BEAT_SECONDS = 10.0
 
 
 class NoDeathPenalty(BaseDeathPenalty):
-    """A thread cannot be killed; runs have leases instead."""
+    """A thread cannot be killed; whoever gives hints knows how to bear with one that takes for ever."""
 
     def setup_death_penalty(self) -> None:
         """Do nothing."""
@@ -35,18 +31,26 @@ class NoDeathPenalty(BaseDeathPenalty):
         """Do nothing."""
 
 
-class ThreadWorker(BaseWorker):
-    """Dequeues hints and performs them on the run threads."""
+class HintWorker(BaseWorker):
+    """Dequeues hints and performs them on the threads of `slots`, until these stop.
+
+    Args:
+        slots: the threads.
+        name: of this worker: nobody else's, of no other process and no other time.
+        redis_url: where the hints are.
+        queue: the name of their queue.
+        logger: a structlog logger.
+    """
 
     death_penalty_class = NoDeathPenalty
     log_result_lifespan = False
 
-    def __init__(self, worker: Worker, ports: Ports) -> None:
-        connection = redis.Redis.from_url(ports.redis_url, socket_timeout=5, socket_connect_timeout=2)
-        queue = Queue(queue_name(ports.namespace, worker.kind), connection=connection, serializer=JSONSerializer)
+    def __init__(self, slots: Slots, name: str, redis_url: str, queue: str, logger: Any) -> None:
+        connection = redis.Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=2)
+        found = Queue(queue, connection=connection, serializer=JSONSerializer)
         logging.getLogger("rq.worker").setLevel(logging.WARNING)  # RQ says a line or two per hint
-        super().__init__([queue], name=worker.name, connection=connection, serializer=JSONSerializer)
-        self.engine_worker = worker
+        super().__init__([found], name=name, connection=connection, serializer=JSONSerializer)
+        self.slots, self.logger = slots, logger
         self._beat_at = 0.0
 
     @property
@@ -55,13 +59,13 @@ class ThreadWorker(BaseWorker):
         return DEQUEUE_SECONDS + 4
 
     def serve(self) -> None:
-        """Dequeue until the engine's worker stops."""
+        """Dequeue until the threads stop."""
         self._be_born()
         self.set_state(WorkerStatus.IDLE)
         try:
-            while not self.engine_worker.stop.is_set():
+            while not self.slots.stop.is_set():
                 self._stay_registered()
-                if self.engine_worker.has_free_slot(timeout=DEQUEUE_SECONDS):
+                if self.slots.has_free_slot(timeout=DEQUEUE_SECONDS):
                     self._take_one()
         finally:
             self.register_death()  # type: ignore[no-untyped-call]
@@ -82,18 +86,18 @@ class ThreadWorker(BaseWorker):
             return
         job, queue = found
         execution = self.prepare_execution(job)
-        while self.engine_worker.submit(self._perform, job, queue, execution) is None:
-            if self.engine_worker.stop.is_set():
-                self._perform(job, queue, execution)  # claims nothing any more; whoever is next finds the run
+        while self.slots.submit(self._perform, job, queue, execution) is None:
+            if self.slots.stop.is_set():
+                self._perform(job, queue, execution)  # takes up nothing any more; whoever gave the hint looks after it
                 return
-            self._stay_registered()  # a claim from PostgreSQL has taken the slot meanwhile
-            self.engine_worker.has_free_slot(timeout=DEQUEUE_SECONDS)
+            self._stay_registered()  # other work has taken the slot meanwhile
+            self.slots.has_free_slot(timeout=DEQUEUE_SECONDS)
 
     def _perform(self, job: Job, queue: Queue, execution: Execution) -> None:
         try:
             self.perform_job(job, queue, execution)
         except redis.RedisError as error:
-            logger.warning("hint.not_recorded", job=job.id, error=type(error).__name__)
+            self.logger.warning("hint.not_recorded", job=job.id, error=type(error).__name__)
         finally:
             self.executions.pop(execution.id, None)
 
@@ -114,7 +118,7 @@ class ThreadWorker(BaseWorker):
         """Register this worker, whatever there is under its name.
 
         The name is of this process alone: that is from before Redis went away, and RQ would refuse a second birth until
-        it has expired, eight minutes later. Marked as dead and not deleted: a run thread may write to it at any time.
+        it has expired, eight minutes later. Marked as dead and not deleted: a thread may write to it at any time.
         """
         self.connection.hset(self.key, "death", "forgotten")
         self.register_birth()  # type: ignore[no-untyped-call]
@@ -123,14 +127,14 @@ class ThreadWorker(BaseWorker):
         """Leave the process's name alone: it is one of many threads."""
 
 
-def serve(worker: Worker, ports: Ports) -> None:
-    """Serve hints until the worker stops; a Redis that is away is tried again every second."""
-    while not worker.stop.is_set():
+def serve(slots: Slots, name: str, redis_url: str, queue: str, logger: Any) -> None:
+    """Serve hints until `slots` stop; a Redis that is away is tried again every second. Arguments as of the worker."""
+    while not slots.stop.is_set():
         try:
-            ThreadWorker(worker, ports).serve()
+            HintWorker(slots, name, redis_url, queue, logger).serve()
         except redis.RedisError as error:
             logger.warning("worker.redis_away", error=type(error).__name__)
-            worker.stop.wait(1)
-        except Exception:  # noqa: BLE001  one hint that is not ours must not end all others
+            slots.stop.wait(1)
+        except Exception:
             logger.exception("worker.hints_failed")
-            worker.stop.wait(1)
+            slots.stop.wait(1)
