@@ -27,6 +27,10 @@ class Progress:
         }
         self._is_dirty = self._is_said = False
         self._measured_from: tuple[float, float] | None = None  # (time, fraction) of this step's first count
+        # A run that is taken up again goes over its body from the beginning: until it is where it was, its counts come
+        # as fast as memory gives them, and tell nothing of how fast it works.
+        self._replays_to = (self._state["current_step"], (self._state["percent"] or 0.0) / 100) if known else None
+        self._replayed = {self._state["current_step"], *self._state["completed_steps"]}
 
     def say(
         self,
@@ -82,16 +86,28 @@ class Progress:
         elif state["current_step"]:
             state["completed_steps"] = [*done, state["current_step"]][-MAX_NAMES:]
         state["current_step"] = name
-        self._measured_from = None
+        state["eta_seconds"] = self._measured_from = None
+        if name not in self._replayed:
+            self._replays_to = None
 
     def _count(self, done: float, total: float) -> None:
         fraction = min(max(done / total, 0.0), 1.0)
         self._state["total_steps"] = total
         self._state["percent"] = round(100 * fraction, 1)
         now = time.monotonic()
-        if self._measured_from is None or fraction < self._measured_from[1]:
+        if self._is_replayed(fraction) or self._measured_from is None or fraction < self._measured_from[1]:
+            self._state["eta_seconds"] = None
             self._measured_from = (now, fraction)
             return
         start, before = self._measured_from
         if fraction > before:
             self._state["eta_seconds"] = round((now - start) * (1 - fraction) / (fraction - before), 1)
+
+    def _is_replayed(self, fraction: float) -> bool:
+        if self._replays_to is None:
+            return False
+        step, reached = self._replays_to
+        # `percent`, which is what is known of the pass before, is rounded to a thousandth.
+        if self._state["current_step"] == step and fraction > reached + 0.0006:
+            self._replays_to = None
+        return self._replays_to is not None
