@@ -11,6 +11,18 @@ from typing import Any
 MAX_NAMES = 200
 
 
+def shown(said: dict[str, Any] | None, *, is_working: bool) -> dict[str, Any] | None:
+    """Return what of the progress that a run has said is true now, for a bar; None when there is nothing to show.
+
+    Of a run that is not being executed nothing moves: no time is left, and without a percentage there is no bar.
+    """
+    found = {name: (said or {}).get(name) for name in ("percent", "message", "current_step", "eta_seconds")}
+    if not is_working:
+        found["eta_seconds"] = None
+    words = found["message"] or found["current_step"]
+    return found if found["percent"] is not None or (words and is_working) else None
+
+
 class Progress:
     """Collects what the body says; whoever writes it takes the newest state, so saying it is cheap."""
 
