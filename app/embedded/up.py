@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import AnyStr
 
 import psutil
 
@@ -44,6 +45,7 @@ class Up:
     _signals: Signals = field(default_factory=Signals, init=False)
     _supervisor: Supervisor = field(init=False)
     _listener: socket.socket | None = field(default=None, init=False)
+    _import: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.folder = DataFolder(self.data_dir)
@@ -69,6 +71,8 @@ class Up:
         finally:
             if self._listener is not None:
                 self._listener.close()
+            if self._import is not None:
+                children.end(self._import, signal.SIGKILL, 1)
             self._supervisor.stop()
             self.folder.forget_running()
             self.folder.close()
@@ -81,6 +85,11 @@ class Up:
         # Kept open as long as we live: a web server that crashed gets the same socket again.
         self._listener = listen(self.settings.host, self.settings.port)
         web = self._listener.fileno()
+        # Beside the database's start, since it takes a second.
+        self._import = children.spawn(
+            [sys.executable, "-m", "app.embedded.workflows", self.settings.workflows],
+            cwd=ROOT, env=environment(self.changes), output=subprocess.PIPE,
+        )  # fmt: skip
         services, revision = self.folder.services_folder(), ""
         if services != self.folder.path:
             self.say(f"The database lives in {services}, because its account may not enter {self.folder.path}.")
@@ -95,6 +104,7 @@ class Up:
             self._supervisor.start(Hints(redis))
             self.changes["REDIS_URL"] = redis.url()
         sandbox_port = self._choose_models()
+        self._check_workflows(self._import)
         if revision != newest_revision():
             self._migrate()
         self._program("web server", "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"),
@@ -143,6 +153,12 @@ class Up:
             self.say("No model key is set: the sandbox's models are used. They are free, offline and rough.")
         return port
 
+    def _check_workflows(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until the workflows have been imported once."""
+        said = self._output_of(process).decode(errors="replace").strip()
+        if process.returncode:
+            raise CannotStart(said or f"The workflows cannot be loaded (status {process.returncode}).")
+
     def _migrate(self) -> None:
         done = self._command("migrate", "--quiet")
         if done.returncode:
@@ -169,20 +185,20 @@ class Up:
             text=True,
             start_new_session=True,
         ) as process:
-            while True:
-                try:
-                    said, _ = process.communicate(timeout=0.5)
-                except subprocess.TimeoutExpired:
-                    self._stop_if_asked(process)
-                else:
-                    return subprocess.CompletedProcess(arguments, process.returncode, said, "")
+            said = self._output_of(process)
+            return subprocess.CompletedProcess(arguments, process.returncode, said, "")
 
-    def _stop_if_asked(self, process: subprocess.Popen[str]) -> None:
-        try:
-            self._signals.check()
-        except Stop:
-            process.terminate()
-            raise
+    def _output_of(self, process: subprocess.Popen[AnyStr]) -> AnyStr:
+        """Return what a command of ours says until its end; it is ended when somebody asks to stop."""
+        while True:
+            try:
+                return process.communicate(timeout=0.5)[0]
+            except subprocess.TimeoutExpired:
+                try:
+                    self._signals.check()
+                except Stop:
+                    process.terminate()
+                    raise
 
     def _wait_for_first_answer(self) -> None:
         deadline = time.monotonic() + FIRST_ANSWER_SECONDS
