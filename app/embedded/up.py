@@ -17,7 +17,7 @@ from typing import AnyStr
 
 import psutil
 
-from app.embedded import children
+from app.embedded import children, workflows
 from app.embedded.errors import CannotStart, no_space
 from app.embedded.folder import DataFolder
 from app.embedded.parts import Database, Hints, Part, Program
@@ -30,6 +30,7 @@ from app.settings import Provider, Settings, environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIRST_ANSWER_SECONDS = 60
+LOADED = "workflows_loaded"  # the fingerprint of the code whose workflows could be imported last
 CAPABILITIES = {"TRANSCRIPTION": "transcription", "EMBEDDING": "embeddings"}
 
 
@@ -85,11 +86,7 @@ class Up:
         # Kept open as long as we live: a web server that crashed gets the same socket again.
         self._listener = listen(self.settings.host, self.settings.port)
         web = self._listener.fileno()
-        # Beside the database's start, since it takes a second.
-        self._import = children.spawn(
-            [sys.executable, "-m", "app.embedded.workflows", self.settings.workflows],
-            cwd=ROOT, env=environment(self.changes), output=subprocess.PIPE,
-        )  # fmt: skip
+        self._begin_import()
         services, revision = self.folder.services_folder(), ""
         if services != self.folder.path:
             self.say(f"The database lives in {services}, because its account may not enter {self.folder.path}.")
@@ -104,7 +101,7 @@ class Up:
             self._supervisor.start(Hints(redis))
             self.changes["REDIS_URL"] = redis.url()
         sandbox_port = self._choose_models()
-        self._check_workflows(self._import)
+        self._end_import()
         if revision != newest_revision():
             self._migrate()
         self._program("web server", "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"),
@@ -153,11 +150,21 @@ class Up:
             self.say("No model key is set: the sandbox's models are used. They are free, offline and rough.")
         return port
 
-    def _check_workflows(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait until the workflows have been imported once."""
-        said = self._output_of(process).decode(errors="replace").strip()
-        if process.returncode:
-            raise CannotStart(said or f"The workflows cannot be loaded (status {process.returncode}).")
+    def _begin_import(self) -> None:
+        """Import the workflows once, beside the database's start; not again while the code is the same."""
+        module, kept = self.settings.workflows, self.folder.path / LOADED
+        if kept.exists() and kept.read_text() == workflows.fingerprint(ROOT, module):
+            return
+        command = [sys.executable, "-m", "app.embedded.workflows", module]
+        self._import = children.spawn(command, cwd=ROOT, env=environment(self.changes), output=subprocess.PIPE)
+
+    def _end_import(self) -> None:
+        if self._import is None:
+            return
+        said = self._output_of(self._import).decode(errors="replace").strip()
+        if self._import.returncode:
+            raise CannotStart(said or f"The workflows cannot be loaded (status {self._import.returncode}).")
+        (self.folder.path / LOADED).write_text(workflows.fingerprint(ROOT, self.settings.workflows))
 
     def _migrate(self) -> None:
         done = self._command("migrate", "--quiet")

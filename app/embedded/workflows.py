@@ -6,6 +6,7 @@ would crash with a traceback, and be started again, and crash.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -31,6 +32,15 @@ def sentence(module: str, error: Exception) -> str:
     said = error.msg if isinstance(error, SyntaxError) else str(error)
     what = said if isinstance(error, EngineError) else f"{type(error).__name__}: {said}"
     return f"The workflows cannot be loaded. {place}{what.strip()}\nMend that, then start Throughline again."
+
+
+def fingerprint(root: Path, module: str) -> str:
+    """Return what changes with any file of the code: what could be loaded with this one can be loaded again."""
+    found = hashlib.sha256(sys.version.encode())
+    for path in sorted(path for name in ("app", module) for path in (root / name).rglob("*.py")):
+        stat = path.stat()
+        found.update(f"{path.relative_to(root)} {stat.st_mtime_ns} {stat.st_size}\n".encode())
+    return found.hexdigest()
 
 
 def _place(module: str, error: Exception) -> str:

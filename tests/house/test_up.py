@@ -171,6 +171,19 @@ def test_workflows_that_cannot_be_loaded_are_one_sentence_and_nothing_is_started
     assert "is ready" not in done.stdout
 
 
+def test_the_workflows_are_tried_again_only_when_the_code_has_changed(tmp_path):
+    from app.embedded import workflows
+
+    for name in ("app", "jobs"):
+        (tmp_path / name).mkdir()
+    code = tmp_path / "jobs" / "bread.py"
+    code.write_text("x = 1")
+    before = workflows.fingerprint(tmp_path, "jobs")
+    assert workflows.fingerprint(tmp_path, "jobs") == before
+    code.write_text("x = 10")
+    assert workflows.fingerprint(tmp_path, "jobs") != before
+
+
 LATE = """from app.engine import workflow
 
 
