@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from app.lib import text
 from app.lib.clock import now
 
 _YEAR_SECONDS = 365 * 86400
+_HOUR_SECONDS = 3600
 
 
 def init_app(app: Flask) -> None:
@@ -27,6 +28,7 @@ def init_app(app: Flask) -> None:
         initials=text.initials,
         pluralise=text.pluralise,
         ago=time_element,
+        since=since_element,
     )
     app.jinja_env.globals.update(has_endpoint=has_endpoint, asset=asset)
     app.context_processor(_about_page)
@@ -50,6 +52,30 @@ def time_element(when: datetime | None, missing: str = "never") -> Markup:
         return escape(missing)
     return Markup('<time class="num" datetime="{}" title="{:%Y-%m-%d %H:%M} UTC" data-ago>{}</time>').format(
         when.isoformat(timespec="seconds"), when, text.ago(when, now())
+    )
+
+
+def since_element(seconds: float) -> Markup:
+    """Return how long something has lasted until now as a <time> that static/app.js counts on: "2 min 5 s"."""
+    return Markup('<time class="num" datetime="PT{:.0f}S" data-since="{:.1f}">{}</time>').format(
+        max(seconds, 0), seconds, text.exact_span(seconds)
+    )
+
+
+def moment(when: datetime) -> Markup:
+    """Return a time to come: "26 Nov 2026, 14:32 UTC (in 3 h)", or the date alone when that is more than a day away."""
+    date = f"{when.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+    return Markup("{} ({})").format(date, until_element(when)) if when - now() < timedelta(days=1) else escape(date)
+
+
+def until_element(when: datetime) -> Markup:
+    """Return a time to come as a <time> that static/app.js keeps true: "in 12 s", "in 3 min 20 s", "in 3 h"."""
+    left = (when - now()).total_seconds()
+    if left >= _HOUR_SECONDS:
+        return time_element(when)
+    words = f"in {text.exact_span(left)}" if left >= 1 else "now"
+    return Markup('<time class="num" datetime="{}" title="{:%Y-%m-%d %H:%M} UTC" data-until="{:.1f}">{}</time>').format(
+        when.isoformat(timespec="seconds"), when, left, words
     )
 
 

@@ -105,6 +105,28 @@
     }
   }
 
+  // ---- Durations that go on, and times that come near: counted from what the server said, whatever this clock says ----
+  const counted = new WeakMap();
+
+  function exact(seconds) {
+    const whole = Math.max(0, Math.floor(seconds));
+    if (whole < 60) return `${whole} s`;
+    if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+    return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  }
+
+  function count() {
+    for (const element of document.querySelectorAll("time[data-since], time[data-until]")) {
+      const said = element.dataset.since ?? element.dataset.until;
+      let known = counted.get(element);
+      if (known?.said !== said) counted.set(element, known = { said, at: Date.now() });
+      const passed = (Date.now() - known.at) / SECOND;
+      const left = Number(said) - passed;
+      const text = "since" in element.dataset ? exact(Number(said) + passed) : left < 1 ? "now" : `in ${exact(left)}`;
+      if (element.textContent !== text) element.textContent = text;
+    }
+  }
+
   // ---- Live updates: say it when the socket is away for longer than a blink ----
   let offlineTimer;
   function live(isConnected) {
@@ -181,6 +203,13 @@
     renewTimes();
     setInterval(renewTimes, 30 * SECOND);
     document.addEventListener("htmx:after:swap", renewTimes);
+    count();
+    setInterval(count, SECOND);
+    document.addEventListener("htmx:after:swap", count);
+    for (const dialog of document.querySelectorAll("dialog[open]")) {
+      dialog.close(); // the server opened it, which no server can do in front of the page
+      dialog.showModal();
+    }
   }
 
   start();

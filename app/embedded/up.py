@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import AnyStr
 
 import psutil
 
-from app.embedded import children
+from app.embedded import children, workflows
 from app.embedded.errors import CannotStart, no_space
 from app.embedded.folder import DataFolder
 from app.embedded.parts import Database, Hints, Part, Program
@@ -29,6 +30,7 @@ from app.settings import Provider, Settings, environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIRST_ANSWER_SECONDS = 60
+LOADED = "workflows_loaded"  # the fingerprint of the code whose workflows could be imported last
 CAPABILITIES = {"TRANSCRIPTION": "transcription", "EMBEDDING": "embeddings"}
 
 
@@ -44,6 +46,7 @@ class Up:
     _signals: Signals = field(default_factory=Signals, init=False)
     _supervisor: Supervisor = field(init=False)
     _listener: socket.socket | None = field(default=None, init=False)
+    _import: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.folder = DataFolder(self.data_dir)
@@ -69,6 +72,8 @@ class Up:
         finally:
             if self._listener is not None:
                 self._listener.close()
+            if self._import is not None:
+                children.end(self._import, signal.SIGKILL, 1)
             self._supervisor.stop()
             self.folder.forget_running()
             self.folder.close()
@@ -81,6 +86,7 @@ class Up:
         # Kept open as long as we live: a web server that crashed gets the same socket again.
         self._listener = listen(self.settings.host, self.settings.port)
         web = self._listener.fileno()
+        self._begin_import()
         services, revision = self.folder.services_folder(), ""
         if services != self.folder.path:
             self.say(f"The database lives in {services}, because its account may not enter {self.folder.path}.")
@@ -95,6 +101,7 @@ class Up:
             self._supervisor.start(Hints(redis))
             self.changes["REDIS_URL"] = redis.url()
         sandbox_port = self._choose_models()
+        self._end_import()
         if revision != newest_revision():
             self._migrate()
         self._program("web server", "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"),
@@ -143,6 +150,22 @@ class Up:
             self.say("No model key is set: the sandbox's models are used. They are free, offline and rough.")
         return port
 
+    def _begin_import(self) -> None:
+        """Import the workflows once, beside the database's start; not again while the code is the same."""
+        module, kept = self.settings.workflows, self.folder.path / LOADED
+        if kept.exists() and kept.read_text() == workflows.fingerprint(ROOT, module):
+            return
+        command = [sys.executable, "-m", "app.embedded.workflows", module]
+        self._import = children.spawn(command, cwd=ROOT, env=environment(self.changes), output=subprocess.PIPE)
+
+    def _end_import(self) -> None:
+        if self._import is None:
+            return
+        said = self._output_of(self._import).decode(errors="replace").strip()
+        if self._import.returncode:
+            raise CannotStart(said or f"The workflows cannot be loaded (status {self._import.returncode}).")
+        (self.folder.path / LOADED).write_text(workflows.fingerprint(ROOT, self.settings.workflows))
+
     def _migrate(self) -> None:
         done = self._command("migrate", "--quiet")
         if done.returncode:
@@ -169,20 +192,20 @@ class Up:
             text=True,
             start_new_session=True,
         ) as process:
-            while True:
-                try:
-                    said, _ = process.communicate(timeout=0.5)
-                except subprocess.TimeoutExpired:
-                    self._stop_if_asked(process)
-                else:
-                    return subprocess.CompletedProcess(arguments, process.returncode, said, "")
+            said = self._output_of(process)
+            return subprocess.CompletedProcess(arguments, process.returncode, said, "")
 
-    def _stop_if_asked(self, process: subprocess.Popen[str]) -> None:
-        try:
-            self._signals.check()
-        except Stop:
-            process.terminate()
-            raise
+    def _output_of(self, process: subprocess.Popen[AnyStr]) -> AnyStr:
+        """Return what a command of ours says until its end; it is ended when somebody asks to stop."""
+        while True:
+            try:
+                return process.communicate(timeout=0.5)[0]
+            except subprocess.TimeoutExpired:
+                try:
+                    self._signals.check()
+                except Stop:
+                    process.terminate()
+                    raise
 
     def _wait_for_first_answer(self) -> None:
         deadline = time.monotonic() + FIRST_ANSWER_SECONDS

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from flask import render_template
+from markupsafe import Markup
 
 from app import engine
 from app.accounts import queries as accounts
 from app.accounts import usage_report
+from app.engine import Why
 from app.errors import NotFound
+from app.lib import progress
+from app.ui import until_element
 from app.videos import events
 from app.videos import queries_home as videos
 
 ACTIVE = ("queued", "running", "waiting", "paused", "debounced")
 BROKEN = ("failed", "dead")
+MOST_LINES = 20  # under "running now": the rest is on the runs page too
 LOOK_BACK = 100  # runs: what is older than these and still active is on the runs page
 
 
@@ -28,9 +34,19 @@ class Running:
     id: UUID
     title: str
     status: str
-    progress: dict[str, Any] | None
     video: Any | None
     run: Any | None
+
+    @property
+    def is_moving(self) -> bool:
+        """Tell whether something is being done to it just now."""
+        return bool(self.run and self.run.status == "running")
+
+    def progress(self) -> dict[str, Any] | None:
+        """Return how far it is, with what it waits for where nothing moves; None when nothing is known."""
+        found = progress.shown(self.run.progress if self.run else None, is_working=self.is_moving)
+        why = engine.why_not_started(self.run.id) if self.run and not self.is_moving else None
+        return {**(found or {}), "message": _in_words(why)} if why else found
 
 
 @dataclass(frozen=True)
@@ -51,7 +67,7 @@ class Board:
 
 
 def make(owner_id: UUID) -> Board:
-    """Collect the board of one person: two reads of runs, four of videos and usage, whatever they own."""
+    """Collect the board of one person: five reads, whatever they own, and some for each of the few lines that wait."""
     # What follows the end of another run (tidying up) is nothing that a person asked for.
     runs = [run for run in engine.list_runs(owner_id=owner_id, limit=LOOK_BACK) if not _is_housework(run)]
     return Board(
@@ -87,13 +103,22 @@ def _running(owner_id: UUID, runs: Sequence[Any]) -> list[Running]:
     for video in videos.list_unfinished(owner_id):
         run = newest.get(f"video:{video.id}")
         status = "paused" if run and run.status == "paused" else video.status
-        lines.append(Running(video.id, video.title, status, run.progress if run else None, video, run))
+        lines.append(Running(video.id, video.title, status, video, run))
     for run in active:
         # A deleted video waits for its owner to change their mind, not for a worker; the library offers the undo.
         if not _is_about_video(run) and run.event_name != events.DELETED:
             title = run.workflow.replace("-", " ").capitalize()
-            lines.append(Running(run.id, title, run.status, run.progress, None, run))
-    return lines
+            lines.append(Running(run.id, title, run.status, None, run))
+    return lines[:MOST_LINES]
+
+
+def _in_words(why: Why) -> Markup:
+    """Return what keeps a run from going on, in one line; a run that it has started without its id."""
+    said = re.sub(r"the run \S+, which it has started", "a run that it has started", why.sentence).rstrip(".")
+    if why.next_at is None:
+        return Markup("{}.").format(said)
+    until = "at the latest" if why.reason == "waiting" else "goes on"
+    return Markup("{} · {} {}").format(said, until, until_element(why.next_at))
 
 
 def _is_housework(run: Any) -> bool:

@@ -11,6 +11,18 @@ from app.lib.latest import Latest
 MAX_NAMES = 200
 
 
+def shown(said: dict[str, Any] | None, *, is_working: bool) -> dict[str, Any] | None:
+    """Return what of the progress that a run has said is true now, for a bar; None when there is nothing to show.
+
+    Of a run that is not being executed nothing moves: no time is left, and without a percentage there is no bar.
+    """
+    found = {name: (said or {}).get(name) for name in ("percent", "message", "current_step", "eta_seconds")}
+    if not is_working:
+        found["eta_seconds"] = None
+    words = found["message"] or found["current_step"]
+    return found if found["percent"] is not None or (words and is_working) else None
+
+
 class Progress(Latest):
     """Collects what the body says."""
 
@@ -26,6 +38,10 @@ class Progress(Latest):
             "errors": [],
         }
         self._measured_from: tuple[float, float] | None = None  # (time, fraction) of this step's first count
+        # A run that is taken up again goes over its body from the beginning: until it is where it was, its counts come
+        # as fast as memory gives them, and tell nothing of how fast it works.
+        self._replays_to = (self._known["current_step"], (self._known["percent"] or 0.0) / 100) if known else None
+        self._replayed = {self._known["current_step"], *self._known["completed_steps"]}
 
     def say(
         self,
@@ -63,16 +79,28 @@ class Progress(Latest):
         elif state["current_step"]:
             state["completed_steps"] = [*done, state["current_step"]][-MAX_NAMES:]
         state["current_step"] = name
-        self._measured_from = None
+        state["eta_seconds"] = self._measured_from = None
+        if name not in self._replayed:
+            self._replays_to = None
 
     def _count(self, done: float, total: float) -> None:
         fraction = min(max(done / total, 0.0), 1.0)
         self._known["total_steps"] = total
         self._known["percent"] = round(100 * fraction, 1)
         now = time.monotonic()
-        if self._measured_from is None or fraction < self._measured_from[1]:
+        if self._is_replayed(fraction) or self._measured_from is None or fraction < self._measured_from[1]:
+            self._known["eta_seconds"] = None
             self._measured_from = (now, fraction)
             return
         start, before = self._measured_from
         if fraction > before:
             self._known["eta_seconds"] = round((now - start) * (1 - fraction) / (fraction - before), 1)
+
+    def _is_replayed(self, fraction: float) -> bool:
+        if self._replays_to is None:
+            return False
+        step, reached = self._replays_to
+        # `percent`, which is what is known of the pass before, is rounded to a thousandth.
+        if self._known["current_step"] == step and fraction > reached + 0.0006:
+            self._replays_to = None
+        return self._replays_to is not None

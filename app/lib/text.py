@@ -34,6 +34,19 @@ def span(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
+def exact_span(seconds: float) -> str:
+    """Return how long something has taken to the second, below an hour: "19 s", "2 min 5 s", "3 h 20 min".
+
+    static/app.js says the same words when it counts on: change both together.
+    """
+    whole = max(0, int(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+
+
 def file_size(size_bytes: float | None) -> str:
     """Return bytes in decimal units: "0 B", "812 B", "4.2 MB", "1.3 GB"."""
     value = float(max(0, size_bytes or 0))

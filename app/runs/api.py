@@ -13,13 +13,13 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 
 from app import engine
 from app.engine import RunView, StepView
-from app.runs import present, queries, service
+from app.runs import forms, present, queries, service
 
 bp = Blueprint("runs_api", __name__, url_prefix="/api/runs")
 
@@ -60,6 +60,29 @@ def replay_run(run_id: UUID) -> ResponseReturnValue:
     return _answer(queries.get_own(current_user, new_id)), HTTPStatus.CREATED
 
 
+@bp.post("/<uuid:run_id>/cancel")
+@login_required  # type: ignore[untyped-decorator]
+def cancel_run(run_id: UUID) -> ResponseReturnValue:
+    """Cancel a run, after the step it is executing; the owner's only. 409: it has ended."""
+    run = queries.get_own(current_user, run_id)
+    service.cancel_run(run)
+    return _answer(queries.get_own(current_user, run_id))
+
+
+@bp.post("/<uuid:run_id>/rerun")
+@login_required  # type: ignore[untyped-decorator]
+def rerun_run(run_id: UUID) -> ResponseReturnValue:
+    """Start a new run that goes on at `step` of this one, with the arguments `input` if given; the owner's only.
+
+    201: the new run. 404: no such step. 409: this one has not ended, or its video is in other hands. 422: the input is
+    no list.
+    """
+    run = queries.get_own(current_user, run_id)
+    key, step_input = forms.parse_rerun_json(request.get_json(silent=True), queries.list_steps(run))
+    new_id = service.rerun(run, key, step_input)
+    return _answer(queries.get_own(current_user, new_id)), HTTPStatus.CREATED
+
+
 def _changed(run: RunView, action: str) -> ResponseReturnValue:
     if not queries.owns(current_user, run):
         service.note(current_user.id, action, run)
@@ -81,7 +104,7 @@ def run_json(run: RunView, steps: list[StepView], *, has_contents: bool) -> dict
         "waits_for": _waits_for(run, has_contents=has_contents),
         "subject": run.subject,
         "event": {"id": str(run.event_id), "name": run.event_name},
-        "attempt": run.attempt,
+        "attempt": run.attempt + 1,  # which try of its body this is
         "recoveries": run.recoveries,
         "parent_run": str(run.parent_run) if run.parent_run else None,
         "parent_step": run.parent_step,
@@ -96,7 +119,7 @@ def run_json(run: RunView, steps: list[StepView], *, has_contents: bool) -> dict
             "progress": run.progress,
             "meta": run.meta,
             "reason": run.reason,
-            "error": run.error,
+            "error": _error(run.error),
             "input": run.input,
             "output": run.output,
         }
@@ -115,10 +138,13 @@ def _step(step: StepView, *, has_contents: bool) -> dict[str, Any]:
         "finished_at": _time(step.finished_at),
     }
     if has_contents:
-        # Where in our code it broke is for the run page only.
-        error = {key: step.error[key] for key in step.error if key != "traceback"} if step.error else None
-        found |= {"error": error, "input": step.input, "output": step.output, "usage": step.usage}
+        found |= {"error": _error(step.error), "input": step.input, "output": step.output, "usage": step.usage}
     return found
+
+
+def _error(error: dict[str, Any] | None) -> dict[str, Any] | None:
+    # Where in our code it broke is for the run page only.
+    return {key: error[key] for key in error if key != "traceback"} if error else None
 
 
 def _waits_for(run: RunView, *, has_contents: bool) -> dict[str, Any] | None:

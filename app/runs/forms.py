@@ -45,12 +45,26 @@ def parse_rerun(form: MultiDict[str, str], steps: list[StepView]) -> tuple[str, 
     try:
         edited = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise _invalid(f"it is not JSON ({error}). Go back and correct it.") from None
+        raise _invalid(f"it is not JSON ({error}). Correct it and try again.") from None
     if edited == step.input:
         return step.key, None
     if not isinstance(edited, list):
-        raise _invalid("it must be a list: the step's arguments, in their order. Go back and put it in [ ].")
+        raise _invalid("it must be a list: the step's arguments, in their order. Put it in [ ].")
     return step.key, edited
+
+
+def parse_rerun_json(given: Any, steps: list[StepView]) -> tuple[str, list[Any] | None]:
+    """Return the same of `{"step": key, "input": [...]}`; `input` may be left out.
+
+    Raises:
+        NotFound: the run has no such step.
+        Invalid: the input is not a list, or too long; or there is no such object.
+    """
+    if not isinstance(given, dict) or not isinstance(given.get("step"), str):
+        sentence = 'Send a JSON object with the key of the step to go on at: {"step": "..."}.'
+        raise Invalid(sentence, {"step": sentence})
+    text = json.dumps(given["input"]) if given.get("input") is not None else ""
+    return parse_rerun(MultiDict({"step": given["step"], "input": text}), steps)
 
 
 def _refuse_constant(name: str) -> None:

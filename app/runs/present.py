@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from flask import url_for
 from markupsafe import Markup, escape
 
-from app.engine import StepView, Why
+from app.engine import RunView, StepView, Why
+from app.lib import progress
 from app.lib import text as words
 from app.lib.clock import now
 from app.lib.ids import parse_id
-from app.ui import has_endpoint, time_element
+from app.ui import has_endpoint, moment, time_element
 
 MAX_SHOWN = 4_000  # characters of one JSON value on the page; all of it is one click away
 
@@ -49,12 +49,6 @@ def precise(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def moment(when: datetime) -> Markup:
-    """Return a time to come: "26 Nov 2026, 14:32 UTC (in 3 h)", or the date alone when that is more than a day away."""
-    date = f"{when.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
-    return Markup("{} ({})").format(date, time_element(when)) if when - now() < timedelta(days=1) else escape(date)
-
-
 def sentence(why: Why, *, has_contents: bool) -> str:
     """Return what keeps a run from executing; without contents not the value by which a limit is counted."""
     if has_contents or why.reason != "concurrency":
@@ -72,7 +66,7 @@ def waiting(why: Why | None, steps: Sequence[StepView], *, has_contents: bool) -
         link = Markup('<a href="{}">the run</a>').format(url_for("runs.show", run_id=step.child))
         named = Markup('{} that its step <span class="mono">{}</span> has started').format(link, step.key)
         said = said.replace(f"the run {step.child}, which it has started", named)
-    if why.position is not None:  # what happens to others is not told here
+    if why.position is not None and why.reason in ("queue", "concurrency"):  # what happens to others is not told here
         said += Markup(", as of {}").format(time_element(now()))
     elif why.next_at and why.reason == "sleeping":
         said += Markup(" until {}").format(moment(why.next_at))
@@ -82,6 +76,25 @@ def waiting(why: Why | None, steps: Sequence[StepView], *, has_contents: bool) -
     elif why.next_at:
         said += Markup(": {}").format(moment(why.next_at))
     return said + Markup(".")
+
+
+def progress_of(run: RunView, *, has_contents: bool) -> dict[str, Any] | None:
+    """Return what to show of a run's progress, None when that is nothing; without contents only how far it is."""
+    if run.is_final or run.status == "debounced":
+        return None
+    found = progress.shown(run.progress, is_working=run.status == "running")
+    if found is None or has_contents:
+        return found
+    return None if found["percent"] is None else {"percent": found["percent"], "message": run.status.capitalize()}
+
+
+def where_it_broke(run: RunView) -> str | None:
+    """Return where a run failed, in a sentence; None when it did not, or nothing is known of that."""
+    if run.status != "failed" or not run.error:
+        return None
+    if run.error.get("step"):
+        return f"Its step {run.error['step']} failed."
+    return f"It failed in the body of the workflow, outside any step, at try {run.attempt + 1} of it."
 
 
 def inline(value: Any) -> str | None:

@@ -102,8 +102,13 @@ def list_audit(run_id: UUID) -> list[AuditEntry]:
     return list(db.session.scalars(query))
 
 
+def subjects(runs: Sequence[RunView]) -> dict[UUID, str]:
+    """Return what each run is about, by run: the title of its video, else its subject; for the owner's eyes only."""
+    return {run.id: run.subject for run in runs if run.subject} | titles(runs)
+
+
 def titles(runs: Sequence[RunView]) -> dict[UUID, str]:
-    """Return what each run is about in its owner's words, by run; for the owner's eyes only."""
+    """Return the titles of the videos that runs are about, by run; for the owner's eyes only."""
     videos = {run.id: present.subject_id(run.subject, "video") for run in runs}
     found: dict[UUID, str] = {}
     for owner_id in {run.owner_id for run in runs if run.owner_id}:

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 
 from app.engine import RunView
-from app.errors import NotFound
+from app.errors import Invalid, NotFound
 from app.runs import api, forms, present, queries, rq_dashboard, service, views
 
 bp = Blueprint("runs", __name__, url_prefix="/runs")
@@ -38,7 +38,7 @@ def index() -> str:
     return render_template(
         "runs/index.html",
         runs=page.runs,
-        titles={} if is_everyone else queries.titles(page.runs),
+        titles={} if is_everyone else queries.subjects(page.runs),
         topics=topics,
         chosen=chosen,
         is_everyone=is_everyone,
@@ -128,15 +128,22 @@ def replay(run_id: UUID) -> ResponseReturnValue:
 @bp.post("/<uuid:run_id>/rerun")
 @login_required  # type: ignore[untyped-decorator]
 def rerun(run_id: UUID) -> ResponseReturnValue:
-    """Run again from a step, with edited input or as it was; the owner's only."""
+    """Run again from a step, with edited input or as it was; the owner's only.
+
+    422: the input cannot be used; the page stands as it was, with the dialog open and what was typed in it.
+    """
     run = queries.get_own(current_user, run_id)
-    key, step_input = forms.parse_rerun(request.form, queries.list_steps(run))
+    try:
+        key, step_input = forms.parse_rerun(request.form, queries.list_steps(run))
+    except Invalid as error:
+        asked = {"step": request.form["step"], "text": request.form["input"], "message": error.message}
+        return _page(run, has_contents=True, is_live=False, asked=asked), Invalid.status  # not live: it has ended
     new_id = service.rerun(run, key, step_input)
     flash(f"Running again from {key}.", "ok")
     return redirect(url_for(".show", run_id=new_id), 303)
 
 
-def _page(run: RunView, *, has_contents: bool, is_live: bool) -> str:
+def _page(run: RunView, *, has_contents: bool, is_live: bool, asked: dict[str, str] | None = None) -> str:
     is_own = queries.owns(current_user, run)
     values = views.body_values(run, has_contents=has_contents)
     if not is_own:  # what is shown this once may not be acted upon
@@ -146,5 +153,6 @@ def _page(run: RunView, *, has_contents: bool, is_live: bool) -> str:
         topic=f"run:{run.id}/{'page' if is_own else 'meta'}" if is_live else None,
         audit=[] if is_own else queries.list_audit(run.id),
         is_own=is_own,
+        asked=asked,
         **values,
     )

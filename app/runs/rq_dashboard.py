@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 import redis
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response, current_app, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
@@ -23,6 +23,7 @@ from rq.serializers import JSONSerializer
 from app import log
 from app.errors import Conflict, NotFound, Transient, Unauthenticated
 from app.extensions import redis_client
+from app.ui import asset
 from app.web import error_response, settings
 
 logger = log.get(__name__)
@@ -150,6 +151,8 @@ def _connection() -> redis.Redis:
 
 def _finish(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = CSP
+    if response.mimetype == "text/html" and not response.is_streamed:
+        response.set_data(_framed(response.get_data(as_text=True)))
     if request.endpoint != "rq_dashboard.static":
         # Its script sends this cookie's value as the form token with every POST.
         response.set_cookie(
@@ -160,6 +163,14 @@ def _finish(response: Response) -> Response:
             secure=bool(current_app.config["SESSION_COOKIE_SECURE"]),
         )
     return response
+
+
+def _framed(page: str) -> str:
+    """Give a page of the library our icon (it names one that we do not have), our style and the way back."""
+    style = f'<link rel="stylesheet" href="{asset("runs/rq.css")}">'
+    back = f'<a class="back-home" href="{url_for("runs.index")}">Back to the runs</a>'
+    page = page.replace(url_for("static", filename="favicon.ico"), asset("favicon.svg"), 1)
+    return page.replace("</head>", f"{style}</head>", 1).replace("<body>", f"<body>{back}", 1)
 
 
 def _on_redis_error(error: redis.RedisError) -> ResponseReturnValue:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.engine import RunView, StepView
 
 WIDTH = 1000.0  # the drawing is this many units wide
 RESTS = ("sleep", "wait", "invoke")  # the kinds of steps that do not work themselves
 NARROWEST = 3.0  # so that what took no time can still be seen
+
+# A step's beginning is told by the worker's clock and its end by the database's: a step that follows at once can seem
+# to begin a little before the one that it follows has ended.
+SKEW = timedelta(seconds=0.1)
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,12 @@ class Line:
 def draw(run: RunView, steps: list[StepView], now: datetime) -> dict[str, Line]:
     """Return the line of each step by its key.
 
-    A step's queue delay is the time from when it could have begun, the latest end of a step that ended before it
-    began (or the run's own beginning), to its first try.
+    A step's queue delay is the time from when it could have begun, the latest end of a step that began and ended
+    before it (or the run's own beginning), to its first try.
     """
     begin, end = run.created_at, run.finished_at or now
-    ended = sorted(step.finished_at for step in steps if step.finished_at)
-    return {step.key: _line(step, _ready_at(run, step, ended), begin, max(end, begin), now) for step in steps}
+    ready = _ready_at(run, steps)
+    return {step.key: _line(step, ready.get(step.key), begin, max(end, begin), now) for step in steps}
 
 
 def queue_seconds(run: RunView) -> float | None:
@@ -52,17 +56,22 @@ def _began(step: StepView) -> datetime | None:
     return min([*tries, *([step.started_at] if step.started_at else [])], default=None)
 
 
-def _ready_at(run: RunView, step: StepView, ended: list[datetime]) -> datetime:
-    began, first = _began(step), run.started_at or run.created_at
-    if began is None:
-        return first
-    before = bisect_right(ended, began)
-    return max(ended[before - 1], first) if before else min(first, began)
+def _ready_at(run: RunView, steps: list[StepView]) -> dict[str, datetime]:
+    """Return when each step that has begun could have begun, by its key."""
+    begun = [(began, step) for step in steps if (began := _began(step))]
+    first, ready = run.started_at or run.created_at, {}
+    ended: list[datetime] = []  # of the steps that began before
+    for began, step in sorted(begun, key=lambda item: item[0]):
+        before = bisect_right(ended, began + SKEW)
+        ready[step.key] = min(max(ended[before - 1], first) if before else first, began)
+        if step.finished_at:
+            insort(ended, step.finished_at)
+    return ready
 
 
-def _line(step: StepView, ready_at: datetime, begin: datetime, end: datetime, now: datetime) -> Line:
+def _line(step: StepView, ready_at: datetime | None, begin: datetime, end: datetime, now: datetime) -> Line:
     began = _began(step)
-    if began is None:
+    if began is None or ready_at is None:
         return Line((), None, None)
     bars = [_bar("queue", ready_at, began, begin, end)] if ready_at < began else []
     bars += [

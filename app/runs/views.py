@@ -74,11 +74,11 @@ def _body(run_id: UUID, *, has_contents: bool) -> str:
 
 def _row(run_id: UUID, *, has_contents: bool) -> str:
     run = _find(run_id)
-    titles = queries.titles([run]) if has_contents else {}
+    titles = queries.subjects([run]) if has_contents else {}
     return render_template("runs/_row.html", run=run, titles=titles, precise=present.precise)
 
 
 def _list(owner_id: UUID) -> str:
     page = queries.list_page(owner_id)
-    titles = queries.titles(page.runs)
+    titles = queries.subjects(page.runs)
     return render_template("runs/_list.html", runs=page.runs, titles=titles, precise=present.precise)

@@ -71,8 +71,10 @@ POST    302 404 404 200 404 404 200 302  /admin/rq/requeue/<queue_name>
 GET     302 404 404 200 404 404 200 302  /admin/rq/static/<path:filename>
 GET     401 200 200 200 200 200 200 401  /api/me
 GET     401 200 404 200 200 404 200 401  /api/runs/<uuid:run_id>
+POST    401 200 404 404 200 404 404 401  /api/runs/<uuid:run_id>/cancel
 POST    401 200 404 200 200 404 200 401  /api/runs/<uuid:run_id>/pause
 POST    401 201 404 404 201 404 404 401  /api/runs/<uuid:run_id>/replay
+POST    401 201 404 404 201 404 404 401  /api/runs/<uuid:run_id>/rerun
 POST    401 200 404 200 200 404 200 401  /api/runs/<uuid:run_id>/resume
 GET     401 200 404 404 200 404 404 401  /api/search
 POST    401 201 404 404 201 404 404 401  /api/video/upload

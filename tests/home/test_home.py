@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from uuid import UUID
 
 import pytest
@@ -156,3 +157,30 @@ def test_a_title_is_shown_as_text(alice):
 def test_administrators_have_their_pages_in_the_menu(alice, root):
     assert "Administration" in text_of(root)
     assert "Administration" not in text_of(alice)
+
+
+def test_what_waits_says_for_what_and_until_when(alice):
+    with isolated_registry():
+
+        @engine.workflow("child-work", on=())
+        def child_work(ctx, step):
+            step.sleep("nap", "12s")
+
+        @engine.workflow("parent-work", on="test/parent")
+        def parent_work(ctx, step):
+            step.invoke("delegate", child_work)
+
+        engine.send("test/parent", {}, owner_id=alice.user.id)
+        db.session.commit()
+        drain()
+        text = text_of(alice)
+        assert "It waits for a run that it has started" in text
+        assert re.search(r"It sleeps · goes on <time [^>]*data-until[^>]*>in 1\d s</time>", text)
+        assert "free worker" not in text
+        assert "<progress" not in text.partition("Running now")[2].partition("Recent")[0]
+
+
+def test_what_is_queued_says_that_no_worker_runs(alice, workflows):
+    engine.send("test/nothing", {}, owner_id=alice.user.id)
+    db.session.commit()
+    assert "No worker is running." in text_of(alice)

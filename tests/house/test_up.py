@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,3 +151,61 @@ def _until(is_so, seconds: float = 60) -> None:
                 return
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_workflows_that_cannot_be_loaded_are_one_sentence_and_nothing_is_started_twice(tmp_path, fresh):
+    clone = tmp_path / "clone"
+    for name in ("app", "jobs", "migrations"):
+        shutil.copytree(ROOT / name, clone / name)
+    (clone / "jobs" / "__init__.py").write_text("from jobs import late\n")
+    (clone / "jobs" / "late.py").write_text(LATE)
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", "up"],
+        cwd=clone, env=fresh.environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    place = "throughline: The workflows cannot be loaded. jobs/late.py, line 4: "
+    what = "Workflow 'late': '61 * * * *' is no cron expression: Bad minute."
+    assert done.stderr.splitlines() == [place + what, "Mend that, then start Throughline again."]
+    assert "crashed" not in done.stdout
+    assert "is ready" not in done.stdout
+
+
+def test_the_workflows_are_tried_again_only_when_the_code_has_changed(tmp_path):
+    from app.embedded import workflows
+
+    for name in ("app", "jobs"):
+        (tmp_path / name).mkdir()
+    code = tmp_path / "jobs" / "bread.py"
+    code.write_text("x = 1")
+    before = workflows.fingerprint(tmp_path, "jobs")
+    assert workflows.fingerprint(tmp_path, "jobs") == before
+    code.write_text("x = 10")
+    assert workflows.fingerprint(tmp_path, "jobs") != before
+
+
+LATE = """from app.engine import workflow
+
+
+@workflow("late", cron="61 * * * *")
+def late(ctx, step):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import throughline_nowhere\n", "line 1: ModuleNotFoundError: No module named 'throughline_nowhere'"),
+        ("x = 1\ndef broken(:\n", "line 2: SyntaxError: invalid syntax"),
+    ],
+)
+def test_any_other_error_of_loading_names_its_file_and_line(tmp_path, code, says):
+    (tmp_path / "talks.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-m", "app.embedded.workflows", "talks"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"talks.py, {says}" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr

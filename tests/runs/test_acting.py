@@ -95,6 +95,66 @@ def test_a_run_that_has_not_ended_is_not_replayed(alice, make_run):
     assert "Replay" not in alice.get(f"/runs/{run.id}").text
 
 
+def ask(browser, path, **values):
+    return browser.post(f"/api{path}", json=values, headers={"X-CSRFToken": token(browser.get("/runs"))})
+
+
+def test_the_api_cancels_a_run_once_for_its_owner_alone(alice, root, charlie, make_run):
+    run = make_run(alice, done=False)
+    for browser in (root, charlie):
+        assert call(browser, f"/runs/{run.id}/cancel").status_code == 404
+    answer = call(alice, f"/runs/{run.id}/cancel")
+    assert (answer.status_code, answer.json["status"], answer.json["is_final"]) == (200, "cancelled", True)
+    again = call(alice, f"/runs/{run.id}/cancel")
+    assert again.status_code == 409
+    assert "already ended" in again.json["message"]
+
+
+def test_the_api_goes_on_at_a_step_with_other_arguments_for_its_owner_alone(alice, root, charlie, make_run):
+    run = make_run(alice, "broken")
+    for browser in (root, charlie):
+        assert ask(browser, f"/runs/{run.id}/rerun", step="measure").status_code == 404
+    answer = ask(alice, f"/runs/{run.id}/rerun", step="measure", input=["mended"])
+    assert answer.status_code == 201
+    assert answer.json["forked_from"] == str(run.id)
+    drain()
+    assert alice.get(f"/api/runs/{answer.json['id']}").json["output"] == {"size": 6}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ({}, 422, "the key of the step"),
+        ({"step": 7}, 422, "the key of the step"),
+        ({"step": "nonsense"}, 404, "no such step"),
+        ({"step": "measure", "input": {"a": 1}}, 422, "must be a list"),
+    ],
+)
+def test_a_rerun_that_makes_no_sense_is_refused_with_a_sentence(alice, make_run, body, status, says):
+    run = make_run(alice)
+    answer = ask(alice, f"/runs/{run.id}/rerun", **body)
+    assert answer.status_code == status
+    assert says in answer.json["message"]
+
+
+def test_the_api_refuses_a_rerun_of_what_has_not_ended(alice):
+    @workflow("long", on="demo/long")
+    def long(ctx, step):
+        step.run("first", lambda: 1)
+        step.sleep("nap", "1h")
+
+    engine.send("demo/long", {}, owner_id=alice.user.id)
+    db.session.commit()
+    drain()
+    run = engine.list_runs(workflow="long")[0]
+    assert ask(alice, f"/runs/{run.id}/rerun", step="first").status_code == 409
+
+
+def test_the_api_counts_the_tries_of_the_body_as_the_page_does(alice, make_run):
+    run = make_run(alice)
+    assert alice.get(f"/api/runs/{run.id}").json["attempt"] == 1
+
+
 @pytest.mark.parametrize("way", [post, call])
 @pytest.mark.parametrize("verb", ["pause", "resume", "replay"])
 def test_a_stranger_can_do_nothing(alice, charlie, make_run, way, verb):

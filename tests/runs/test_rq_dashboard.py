@@ -1,5 +1,6 @@
 """The RQ dashboard, page by page and endpoint by endpoint, on a real Redis with real jobs of RQ 3."""
 
+import re
 from uuid import uuid4
 
 import pytest
@@ -71,6 +72,20 @@ def test_every_page_is_for_administrators_only(root, alice, client, jobs, path):
         answer = client.get(answer.location)
     assert answer.status_code == 302
     assert "/sign-in" in answer.location
+
+
+def test_its_pages_have_a_way_back_and_an_icon_that_exists(root, jobs):
+    for path in PAGES:
+        page = root.get(PREFIX + path, follow_redirects=True).text
+        assert page.count('<a class="back-home" href="/runs">') == 1, path
+        assert "favicon.ico" not in page
+        for address in re.findall(r'href="(/static/[^"]+)"', page):
+            with root.get(address) as answer:
+                assert answer.status_code == 200, address
+
+
+def test_its_errors_are_our_pages_without_its_frame(root):
+    assert "back-home" not in root.get(f"{PREFIX}/0/view/job/nonsense").text
 
 
 def test_its_files_and_data_are_for_administrators_only(root, alice, client, jobs):

@@ -64,7 +64,10 @@ def test_a_card_shows_progress_then_failure_with_what_to_do(alice, data, execute
     made = post_video(alice, data, title="<b>On tides</b>").json
     card = alice.get(f"/videos/{made['id']}/card").text
     assert "&lt;b&gt;On tides" in card
-    assert "<progress" in card
+    assert "Waiting to start" in card
+    assert "<progress" not in card  # nothing moves yet
+    execute("UPDATE video SET status = 'transcribing'")
+    assert "<progress" in alice.get(f"/videos/{made['id']}/card").text
     assert "/cancel" in card
     execute("UPDATE video SET status = 'failed', error_message = 'Send another file.'")
     card = alice.get(f"/videos/{made['id']}/card").text
