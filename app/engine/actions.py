@@ -1,13 +1,13 @@
 """What people do to runs: cancel, pause, resume, run again. All of it happens in the caller's transaction."""
 
-import json
+import os
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app.engine import endings, sending, starting, store_admission, store_events
+from app.engine import codec, endings, sending, starting, store_admission, store_events
 from app.engine.errors import RunActive, UnknownRun
 from app.engine.registry import registry
 from app.engine.runtime import Connection
@@ -91,7 +91,7 @@ def pause(run_id: UUID) -> bool:
     run = _lock_run(session, run_id)
     if run is None or run.status in FINAL:
         return False
-    is_changed = connection.execute(_PAUSE, [run_id]).rowcount > 0
+    is_changed = connection.execute(_PAUSE, [run.id]).rowcount > 0
     if is_changed and run.status == "queued":
         sending.after(session).queued(store_admission.promote(connection, run.flows))  # it may have been its turn
     return is_changed
@@ -108,7 +108,7 @@ def resume(run_id: UUID) -> bool:
     if run is None:
         return False
     statement = {"paused": _RESUME, "dead": _REVIVE}.get(run.status, _WITHDRAW)
-    return connection.execute(statement, [run_id]).rowcount > 0
+    return connection.execute(statement, [run.id]).rowcount > 0
 
 
 def pause_workflow(name: str) -> bool:
@@ -149,13 +149,14 @@ def rerun_from(run_id: UUID, step_key: str, input: list[Any] | None = None) -> U
     Raises:
         UnknownRun: no such run, or it has no such step.
         RunActive: it has not ended yet.
+        NotJson: the input is not JSON.
     """
     session, connection = sending.begin()
     plan, status = _fork(connection, run_id)
     if status not in FINAL:
         raise RunActive(f"Run {run_id} is {status}; cancel it before running it again.")
     copied = _keys_before(connection, run_id, step_key)
-    edited = None if input is None else json.dumps({"step": step_key, "input": list(input)})
+    edited = None if input is None else codec.dumps({"step": step_key, "input": list(input)}, "The edited input")
     new_id = _insert(session, connection, replace(plan, edited=edited))
     connection.execute(_COPY, [run_id, copied, new_id])
     return new_id
@@ -171,17 +172,26 @@ def _change_workflow(statement: str, name: str) -> bool:
 
 
 def _lock_run(session: Session, run_id: UUID) -> RunRow | None:
-    run = endings.lock(sending.driver(session), [run_id]).get(run_id)
+    known = _id_of(run_id)
+    run = endings.lock(sending.driver(session), [known]).get(known)
     if run is not None:
         sending.after(session).changed(run)
     return run
 
 
+def _id_of(run_id: UUID | str) -> UUID:
+    try:
+        return UUID(str(run_id))
+    except ValueError as error:
+        raise UnknownRun(f"{run_id!r} is no run's id; list_runs() shows those there are.") from error
+
+
 def _fork(connection: Connection, run_id: UUID) -> tuple[NewRun, str]:
     """Return a new run of the same event, and the status of the first one."""
-    row = connection.execute(_FORK, [run_id]).fetchone()
+    row = connection.execute(_FORK, [_id_of(run_id)]).fetchone()
     if row is None or row[0] not in registry.by_name:
-        raise UnknownRun(f"There is no run {run_id} of a known workflow.")
+        told = "list_runs() shows those there are, and jobs/__init__.py is to import its workflow."
+        raise UnknownRun(f"There is no run {run_id} of a workflow that is known here: {told}")
     name, status, event_id, subject, parent_run = row
     event = row_of(Event, connection, store_events.LOAD_EVENT, [event_id])
     if event is None:
@@ -198,16 +208,24 @@ def _insert(session: Session, connection: Connection, plan: NewRun) -> UUID:
 def _keys_before(connection: Connection, run_id: UUID, step_key: str) -> list[str]:
     """Return the memos to copy: all of the verbs before the step, and what is complete in the branches beside it.
 
-    A failure before it was caught by the body, which went on; one beside it would only fail the new run again.
+    A failure before it was caught by the body, which went on; one beside it would only fail the new run again. Nothing
+    comes after a step that did not end.
     """
     rows = connection.execute(_IN_ORDER, [run_id]).fetchall()
     places = {key: (position, number) for number, (key, position, _) in enumerate(rows)}
     if step_key in places:
         until = places[step_key]
         return [key for key, _, status in rows if _is_kept(places[key], until, is_complete=status == "completed")]
-    if connection.execute(_IS_MET, {"id": run_id, "key": step_key}).fetchone() != (True,):
+    asked = {"id": run_id, "key": json_text.printable(step_key)}  # as no key is that the database cannot hold
+    if connection.execute(_IS_MET, asked).fetchone() != (True,):
         raise UnknownRun(f"Run {run_id} has no step {step_key!r}; list_steps shows those it has.")
-    return [key for key, _, status in rows if status == "completed"]  # nothing comes after a step that did not end
+    return [key for key, _, status in rows if status == "completed" or not _is_beside(key, step_key)]
+
+
+def _is_beside(key: str, other: str) -> bool:
+    """Tell whether two steps are in different branches: their keys part inside the brackets that name one."""
+    shared = os.path.commonprefix([key, other])  # noqa: RUF071  (character by character)
+    return shared.rfind("[") > shared.rfind("]")
 
 
 def _is_kept(place: tuple[list[int], int], until: tuple[list[int], int], *, is_complete: bool) -> bool:

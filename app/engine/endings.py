@@ -43,7 +43,7 @@ class Ended:
 
 FLOWS = "SELECT DISTINCT key FROM run, unnest(ARRAY[flow_a, flow_b]) AS key WHERE id = ANY(%s) AND key IS NOT NULL"
 
-FORGET_WAITS = "DELETE FROM wait WHERE run_id = %s"
+CLOSE_WAITS = "UPDATE wait SET status = 'closed' WHERE run_id = %s AND status = 'open'"
 
 # With those that wait for one of them: its end wakes them, and they are older.
 LOCK = f"""
@@ -78,8 +78,8 @@ def finish(connection: Connection, run_id: UUID, epoch: int, ending: Ending) -> 
     values["error"] = None if ending.error is None else json.dumps(ending.error)
     if connection.execute(store.FINISH, values).fetchone() is None:
         return Ended(is_done=False)
-    if ending.status != "dead":  # which may be resumed: then it is to know the events that it has had
-        connection.execute(FORGET_WAITS, [run_id])
+    if ending.status != "dead":  # which may be resumed: then it goes on waiting
+        connection.execute(CLOSE_WAITS, [run_id])
     if ending.status != "completed" and run.idempotency_key:
         scope = starting.run_scope(run.workflow, run.owner_id)
         connection.execute(RELEASE_KEY, [scope, run.idempotency_key, run.id])
@@ -125,17 +125,17 @@ def cancel_alone(run_id: UUID, reason: str) -> None:
 
 
 def _write_consequences(connection: Connection, run: RunRow, ending: Ending, after: After) -> None:
-    workflow = registry.by_name.get(run.workflow)
-    if workflow is not None and workflow.is_hook:
+    if run.parent_run and not run.parent_step:
         return  # a hook's own ending starts nothing, so that a failing hook does not loop
     if not run.event_name.startswith("run/"):
         event = _lifecycle_event(run, ending)
         after.sent.append(event.id)
         after.add(starting.write(connection, [event]))
-    if workflow is not None and workflow.hook and ending.status != "completed":
+    workflow = registry.by_name.get(run.workflow)  # during a deploy, a process of older code may end the run
+    hook = workflow.hook if workflow else run.hook
+    if hook and ending.status != "completed":
         about = (run.owner_id, run.subject, run.event_id, run.event_name)
-        hook = NewRun(new_id(), workflow.hook, registry.by_name[workflow.hook].version, *about, parent_run=run.id)
-        after.add(starting.insert_runs(connection, [hook]))
+        after.add(starting.insert_runs(connection, [NewRun(new_id(), hook, 1, *about, parent_run=run.id)]))
 
 
 def _lifecycle_event(run: RunRow, ending: Ending) -> NewEvent:

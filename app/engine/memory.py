@@ -143,7 +143,7 @@ def _arguments(execution: Execution, key: str, call: Call) -> tuple[Sequence[Any
     if not edited or edited["step"] != key:
         return call.args, call.kwargs
     given = edited["input"]
-    if call.kwargs and given and isinstance(given[-1], dict):
+    if call.kwargs and len(given) > len(call.args) and isinstance(given[-1], dict):
         return given[:-1], given[-1]
     return given, call.kwargs
 

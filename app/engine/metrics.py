@@ -15,7 +15,7 @@ GAUGES = (
     ("runs", "workflow status", "Runs that have not ended.", f"""
 SELECT workflow, status, count(*) FROM run WHERE {RUNS_ON} GROUP BY 1, 2"""),  # noqa: S608  (constant text)
     ("held_runs", "reason", "Queued runs that stand aside: for a full limit, or a paused workflow.", """
-SELECT CASE WHEN held_by LIKE '%!paused' THEN 'paused' ELSE 'limit' END, count(*)
+SELECT CASE WHEN held_by LIKE '%#%' THEN 'limit' ELSE 'paused' END, count(*)
 FROM run WHERE held_by IS NOT NULL GROUP BY 1"""),
     ("due_runs", "", "Runs that could go on now and that no worker has claimed.", """
 SELECT (SELECT count(*) FROM run WHERE status = 'queued' AND held_by IS NULL AND flow_a IS NULL)

@@ -1,5 +1,6 @@
 """Which workflows there are, which events start them, and under which limits."""
 
+import difflib
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -175,7 +176,12 @@ class Registry:
         for known in self.by_name.values():
             if not known.is_hook and workflow in (known.name, known.function):
                 return known.name
-        raise EngineError(f"There is no workflow {workflow!r} in this process.")
+        name = workflow if isinstance(workflow, str) else getattr(workflow, "__qualname__", repr(workflow))
+        near = difflib.get_close_matches(name, self.by_name)
+        told = f"; {' and '.join(near)} would be known" if near else ""
+        raise EngineError(
+            f"There is no workflow {name!r} in this process{told}. Import its module in jobs/__init__.py."
+        )
 
     def names(self, *, isolated: bool | None = None) -> list[str]:
         """Return the names of all workflows, hooks included; or only of those that are isolated, or are not."""

@@ -56,6 +56,7 @@ run = _table(
     *may(UUID, "forked_from"),  # of a rerun: the run whose memos it copied
     *may(JSON, "edited"),  # of a rerun: {"step": key, "input": [...]}
     *may(sa.Text, "idempotency_key", "singleton_key", "debounce_key"),
+    *may(sa.Text, "hook"),  # the workflow that runs when it ends badly, also for whoever does not know its workflow
     *may(sa.Text, "trace"),  # the W3C traceparent that its spans hang from
     # Ownership: a checkpoint counts only while epoch and status are as the worker claimed them.
     *must(sa.Integer, "epoch", "wake_seq", default="0"),

@@ -5,7 +5,7 @@ that write the same keys in opposite orders deadlock.
 """
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -42,12 +42,10 @@ def send(
     Raises:
         NotJson: the payload is not a JSON object.
         LimitExceeded: over 512 KiB, over 5,000 events in one transaction, or a name over 256 characters.
-        EngineError: the name is reserved or malformed, `at` has no time zone, or this is a workflow's body outside any
-            step.
+        EngineError: the name is reserved or malformed, `owner_id` is no UUID, `at` has no time zone or is out of the
+            years that UTC has, or this is a workflow's body outside any step.
     """
-    running = current.execution()
-    if running is not None and current.attempt() is None:
-        raise EngineError(f"Use step.send_event to send {name!r} from a workflow's body: it must happen once.")
+    _refuse_outside_steps(f"Use step.send_event to send {name!r}")
     event = make_event(name, data, owner_id=owner_id, unique_id=None if id is None else compact(str(id)), at=at)
     session = runtime().ports.session()
     known = None if event.unique_id is None else _known(session, event)
@@ -77,9 +75,23 @@ def make_event(
         raise EngineError(f"{name!r} is no event name; write it like video/uploaded.")
     if name.startswith(RESERVED):
         raise EngineError(f"{name!r} is reserved: the engine itself sends it.")
-    if at is not None and at.utcoffset() is None:
-        raise EngineError(f"The time of {name!r} has no time zone; write datetime.now(UTC), for example.")
-    return NewEvent(new_id(), name, data, codec.dump_event(data, name), owner_id, unique_id, at)
+    try:
+        owner = None if owner_id is None else UUID(str(owner_id))
+    except ValueError as error:
+        told = f"{owner_id!r} is no owner of {name!r}: give the UUID of a person, or None for the system."
+        raise EngineError(told) from error
+    text = codec.dump_event(data, name)
+    return NewEvent(new_id(), name, data, text, owner, unique_id, None if at is None else _in_utc(name, at))
+
+
+def _in_utc(name: str, at: datetime) -> datetime:
+    try:
+        if at.utcoffset() is not None:
+            return at.astimezone(UTC)
+        told = "has no time zone"
+    except OverflowError:  # PostgreSQL has that year, and nobody could read it again
+        told = "is not in the years 1 to 9999 of UTC"
+    raise EngineError(f"The time of {name!r} {told}; write datetime.now(UTC), for example.")
 
 
 def has_uncommitted() -> bool:
@@ -104,10 +116,20 @@ def after(session: Session) -> After:
 
 
 def begin() -> tuple[Session, Connection]:
-    """Return the caller's session and its connection, with everything written that was said so far."""
+    """Return the caller's session and its connection, with everything written that was said so far.
+
+    Raises:
+        EngineError: this is a workflow's body outside any step, where nobody would commit it.
+    """
+    _refuse_outside_steps("Use step.transaction to act on runs and schedules")
     session = runtime().ports.session()
     session.flush()
     return session, driver(session)
+
+
+def _refuse_outside_steps(advice: str) -> None:
+    if current.execution() is not None and current.attempt() is None:
+        raise EngineError(f"{advice} from a workflow's body: it must happen once.")
 
 
 def driver(session: Session) -> Connection:

@@ -59,6 +59,7 @@ def plan(workflow: Workflow, event: NewEvent | Event, **more: Any) -> NewRun:
         id=new_id(),
         workflow=workflow.name,
         version=workflow.version,
+        hook=workflow.hook,
         owner_id=event.owner_id,
         subject=more.pop("subject", None) or workflow.subject_of(context),
         event_id=event.id,

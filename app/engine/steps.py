@@ -7,6 +7,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -149,7 +150,7 @@ class Step:
         names = (name,) if isinstance(name, str) else tuple(name)
         wanted = Wanted(names, match, if_, _seconds(id, timeout), since)
         shown = {"event": list(names), "match": match, "if": if_, "timeout": timeout}
-        value = self._await("wait", id, shown, lambda key: waits.outcome(self._execution, key, wanted))
+        value = self._await("wait", id, shown, lambda key, _: waits.outcome(self._execution, key, wanted))
         return None if value is None else Event.from_memo(value)
 
     def invoke(
@@ -176,7 +177,11 @@ class Step:
         name = registry.name_of(workflow)
         child = Child(name, {} if data is None else data, _seconds(id, timeout), cancel_child)
         shown = {"workflow": name, "data": child.data}
-        return self._await("invoke", id, shown, lambda key: children.outcome(self._execution, key, child))
+
+        def await_child(key: str, given: dict[str, Any]) -> Any:
+            return children.outcome(self._execution, key, replace(child, data=given["data"]))
+
+        return self._await("invoke", id, shown, await_child)
 
     def map(self, id: str, function: Callable[[Step, Any], Any], items: Sequence[Any], *, limit: int = 8) -> list[Any]:
         """Run `function(s, item)` for every item as branches, at most `limit` at once; returns their results in order.
@@ -241,9 +246,12 @@ class Step:
             if wake_at > self._execution.now():
                 raise Park(wake_at)
 
-    def _await(self, kind: str, id: str, shown: dict[str, Any], outcome: Callable[[str], Any]) -> Any:
-        """Remember what `outcome(key)` returns or raises, once it does so instead of parking."""
-        return self._advance(kind, id, Call(lambda _shown: outcome(current.key()), (shown,), {}, RETRIES))
+    def _await(self, kind: str, id: str, shown: dict[str, Any], outcome: Callable[[str, Any], Any]) -> Any:
+        """Remember what `outcome(key, shown)` returns or raises, once it does so instead of parking.
+
+        A rerun may put something else in the place of what is shown.
+        """
+        return self._advance(kind, id, Call(lambda given: outcome(current.key(), given), (shown,), {}, RETRIES))
 
     def _branch_out(self, id: str, calls: Sequence[tuple[str, Callable[[Step], Any]]], limit: int) -> list[Any]:
         with self._leaving(is_branching=True):

@@ -160,6 +160,7 @@ class RunRow:
     error: dict[str, Any] | None
     parent_run: UUID | None
     parent_step: str | None  # of an invoked run
+    hook: str | None
 
     @property
     def flows(self) -> list[str]:

@@ -4,7 +4,7 @@ A slot is one run that holds an unexpired lease. Admission locks the flow rows i
 second statement: one statement would count on the snapshot from before it waited for the lock, and admit two
 of one. A run that does not fit is held by the full key and leaves the claim index; whoever frees a slot
 promotes the key's oldest held run in the same transaction. The runs of a paused workflow are held in the same way, by
-the key `<workflow>!paused`.
+the key `<workflow>!paused`, which is told from those of limits by having no `#`: values may end in anything.
 """
 
 from dataclasses import dataclass
@@ -62,7 +62,6 @@ UPDATE run SET held_by = NULL WHERE id = ANY(ARRAY(
   ORDER BY sort_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 RETURNING workflow, id
 """
-PAUSED = "!paused"  # ends the key that holds the runs of a paused workflow
 BATCH = 1000  # of them at once
 
 # Of one kind, with a limit or without: an index for each.
@@ -169,7 +168,7 @@ def _oldest(connection: Connection, key: str, limit: int) -> set[UUID]:
 
 def _limit(key: str) -> int:
     """Return how many runs a key allows: none of a workflow of newer code, any number under a limit that is gone."""
-    if key.endswith(PAUSED):
+    if "#" not in key:
         return BATCH
     if key.partition("#")[0] not in registry.by_name:
         return 0

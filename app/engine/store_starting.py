@@ -32,6 +32,7 @@ class NewRun:
     idempotency_key: str | None = None
     singleton_key: str | None = None
     debounce_key: str | None = None
+    hook: str | None = None
     rate_key: str | None = None  # this one and the next are flow keys, too, but need not be remembered
     throttle_key: str | None = None
     is_successor: bool = False  # of a singleton: it ends the run before it
@@ -57,7 +58,7 @@ class NewRun:
 
 
 _WRITTEN = """id workflow version status reason owner_id subject event_id event_name flow_a flow_b idempotency_key
-  singleton_key debounce_key parent_run parent_step is_cancelled_with_parent forked_from trace finish_seconds"""
+  singleton_key debounce_key hook parent_run parent_step is_cancelled_with_parent forked_from trace finish_seconds"""
 _NAMES = _WRITTEN.split()
 INSERT_RUN = f"""
 INSERT INTO run ({", ".join(_NAMES)}, edited, deadline_at, due_at, debounce_until, sort_at, created_at, finished_at)
@@ -93,9 +94,9 @@ FROM engine_now() AS at WHERE id = %(id)s
 """
 
 REPLACE = """
-UPDATE run SET version = %(version)s, subject = %(subject)s, event_id = %(event_id)s, event_name = %(event_name)s,
-               flow_a = %(flow_a)s, flow_b = %(flow_b)s, finish_seconds = %(finish_seconds)s,
-               sort_at = created_at - %(seconds_ahead)s * interval '1 second'
+UPDATE run SET version = %(version)s, hook = %(hook)s, subject = %(subject)s,
+               event_id = %(event_id)s, event_name = %(event_name)s, flow_a = %(flow_a)s, flow_b = %(flow_b)s,
+               finish_seconds = %(finish_seconds)s, sort_at = created_at - %(seconds_ahead)s * interval '1 second'
 WHERE id = %(id)s
 """
 

@@ -97,7 +97,7 @@ def identity(name: str, kind: str, threads: int, busy: int = 0) -> dict[str, Any
     """Return the row by which this process is known."""
     host = socket.gethostname()
     found = {"name": name, "kind": kind, "host": host, "pid": os.getpid(), "threads": threads, "busy": busy}
-    return {**found, "workflows": [] if kind == "upkeep" else registry.names()}
+    return {**found, "workflows": [] if kind == "upkeep" else registry.names(isolated=runtime().isolated)}
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from app.engine.reads import list_waits, list_workers
 from app.engine.registry import registry
 from app.engine.runtime import runtime
 from app.engine.schema import FINAL, RUNS_ON, pause, run, step_attempt
-from app.engine.store_admission import PAUSED
+from app.engine.store import BODY
 
 MOST = 10  # of the runs in the way that are named
 
@@ -55,13 +55,14 @@ def _why_until(row: Any) -> tuple[str, str]:
     invoked = sa.select(run.c.id).where(run.c.parent_run == row.id, run.c.parent_step.isnot(None), sa.text(RUNS_ON))
     child = session.scalar(invoked.limit(1))
     tries = sa.select(step_attempt.c.key).where(step_attempt.c.run_id == row.id)
-    key = session.scalar(tries.where(step_attempt.c.retry_at >= row.due_at).limit(1))
+    key = session.scalar(tries.where(step_attempt.c.retry_at == row.due_at).limit(1))
     reasons = (
         (row.status == "debounced", "debounce", "It waits for further events of its kind, to start with the last one."),
         (not row.started_at, "throttle", f"The starts of {row.workflow} are spaced out, and its turn has not come."),
+        (key, "backing-off", f"Its step {key} did not succeed and is tried again."),
+        (key == BODY, "backing-off", "Its body has put itself off and is tried again."),
         (names, "waiting", f"It waits for the event {' or '.join(names)}."),
         (child, "waiting", f"It waits for the run {child}, which it has started."),
-        (key, "backing-off", f"Its step {key} did not succeed and is tried again."),
         (row.attempt, "backing-off", "Its body failed and is tried again."),
         (True, "sleeping", "It sleeps."),
     )
@@ -73,13 +74,14 @@ def _why_no_worker(workflow: str) -> Why | None:
     if not alive:
         return Why("no-worker", "No worker is running. Start one: throughline worker.")
     if not any(worker.workflows is None or workflow in worker.workflows for worker in alive):
-        return Why("no-worker-knows-it", f"No running worker knows the workflow {workflow}. Start one with newer code.")
+        told = f"No running worker takes the workflow {workflow}. Start one of newer code, or one for isolated runs."
+        return Why("no-worker-knows-it", told)
     return None
 
 
 def _why_full(row: Any) -> Why | None:
     """Return the first limit that has no slot left, or that has set the run aside."""
-    is_held = bool(row.held_by and not row.held_by.endswith(PAUSED))  # else upkeep is about to let it go on
+    is_held = bool(row.held_by and "#" in row.held_by)  # else upkeep is about to let it go on
     for key in [row.held_by] if is_held else filter(None, (row.flow_a, row.flow_b)):
         of_key = sa.or_(run.c.flow_a == key, run.c.flow_b == key)
         busy = sa.select(run.c.id).where(of_key, run.c.status == "running", run.c.lease_until > sa.func.engine_now())

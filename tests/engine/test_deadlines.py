@@ -189,7 +189,7 @@ def family(execute):
         db.session.commit()
         [above] = list_runs(workflow="parent")
         execute(
-            "UPDATE run SET parent_run = :above, is_cancelled_with_parent = true WHERE workflow = 'child'",
+            "UPDATE run SET parent_run = :above, parent_step = id, is_cancelled_with_parent = true WHERE workflow = 'child'",
             above=above.id,
         )
         return above.id

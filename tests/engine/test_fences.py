@@ -21,15 +21,13 @@ from app.engine import (
     upkeep,
     workflow,
 )
-from app.engine.after import After
 from app.engine.errors import LostLease
 from app.engine.execution import load
 from app.engine.registry import registry
 from app.engine.runtime import runtime
 from app.engine.store import NewMemo
-from app.engine.testing import clock, drain, sent_events
+from app.engine.testing import clock, drain
 from app.lib import outside
-from app.lib.rows import rows_of
 from tests.engine.locks import waits_for_a_lock
 
 
@@ -334,65 +332,6 @@ def test_outside_calls_are_refused_in_a_transaction_step_and_with_unwritten_even
         send("test/careless", {"how": how}, owner_id=None)
     drain()
     assert {run.error["class"] for run in list_runs(workflow="careless")} == {"OutsideCallRefused"}
-
-
-def test_more_than_five_take_overs_without_a_new_step_are_death_and_the_hook_runs():
-    seen = []
-
-    @workflow("cursed", on="test/cursed", on_failure=lambda _ctx, outcome: seen.append(outcome.status))
-    def cursed(ctx, step):
-        raise AssertionError
-
-    send("test/cursed", {}, owner_id=None)
-    db.session.commit()
-    for _ in range(6):
-        assert len(advance.claim_batch("doomed", 1)) == 1
-        clock.advance(31)
-        upkeep.run_pass()
-    assert list_runs(workflow="cursed")[0].status == "dead"
-    drain()
-    assert seen == ["dead"]
-
-
-def test_a_run_that_cannot_be_rescued_keeps_no_other_from_its_rescue(monkeypatch):
-    @workflow("two", on="test/two")
-    def two(ctx, step):
-        raise AssertionError
-
-    for _ in range(2):
-        send("test/two", {}, owner_id=None)
-    db.session.commit()
-    first, second = [run.id for run, _ in advance.claim_batch("doomed", 2)]
-    clock.advance(31)
-    rescue = upkeep._rescue
-
-    def refuse_the_first(connection, lost):
-        if lost.id == first:
-            raise KeyError("bad row")
-        return rescue(connection, lost)
-
-    monkeypatch.setattr(upkeep, "_rescue", refuse_the_first)
-    upkeep.run_pass()
-    assert [get_run(run_id).status for run_id in (first, second)] == ["running", "queued"]
-
-
-def test_a_run_that_its_worker_ends_while_it_is_given_up_is_not_dead():
-    hooked = []
-
-    @workflow("alive", on="test/alive", on_failure=lambda _ctx, outcome: hooked.append(outcome.status))
-    def alive(ctx, step):
-        return "done"
-
-    send("test/alive", {}, owner_id=None)
-    drain()
-    [run] = list_runs()
-    with runtime().pool.connection() as connection:
-        row = rows_of(store.RunRow, connection, f"{store.SELECT_RUN} id = %s", [run.id])[0]
-        ended = upkeep._bury(connection, row, 6)
-    assert (ended.is_done, ended.after) == (False, After())
-    drain()
-    assert [found.status for found in list_runs()] == ["completed"]
-    assert (hooked, sent_events("run/dead")) == ([], [])
 
 
 def test_a_new_step_starts_the_count_of_take_overs_anew(claimed, connect):

@@ -89,7 +89,7 @@ def test_due_runs_the_oldest_of_them_and_what_is_held_are_shown(collector, busy,
     found = read(collector)
     assert found["due_runs",] == 3
     assert 90 <= found["oldest_queued_run_age_seconds",] < 120
-    execute("UPDATE run SET held_by = flow_a WHERE id = (SELECT max(id::text)::uuid FROM run)")
+    execute("UPDATE run SET held_by = flow_a || 'x!paused' WHERE id = (SELECT max(id::text)::uuid FROM run)")
     execute(
         "UPDATE run SET held_by = 'limited!paused' WHERE id = (SELECT min(id::text)::uuid FROM run WHERE status = 'queued')"
     )

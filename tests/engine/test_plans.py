@@ -56,6 +56,7 @@ STATEMENTS = {
     "the waits that an older event may end": (waits.BEHIND, {"event_id": EVENT["id"], "runs": [RUN], "keys": ["w"]}),
     "an event that nobody waits for": (waits.NOBODY_WAITS, [[EVENT["id"]]]),
     "the waits of a run": (waits.STATES, [RUN, None]),
+    "the waits of a run that ends": (endings.CLOSE_WAITS, [RUN]),
     "forgotten events": (waits.FORGOTTEN_EVENTS, [0.5, 500]),
     "forgotten waits": (waits.FORGOTTEN_WAITS, [500]),
     "a claim": (store.with_ready(store.CLAIM, 2, "flow_a IS NULL"), CLAIM),

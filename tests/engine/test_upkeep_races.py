@@ -10,14 +10,19 @@ from app.engine import (
     advance,
     cancel,
     get_run,
+    list_runs,
     pause_workflow,
     send,
+    store,
     store_upkeep,
     upkeep,
     workflow,
 )
+from app.engine.after import After
 from app.engine.registry import registry
+from app.engine.runtime import runtime
 from app.engine.testing import clock, drain, sent_events
+from app.lib.rows import rows_of
 
 
 @pytest.fixture
@@ -111,3 +116,62 @@ def test_a_run_that_was_asked_to_end_for_being_late_keeps_its_error_when_it_was_
     db.session.rollback()
     assert (get_run(run.id).status, get_run(run.id).error["code"]) == ("cancelled", "timed_out")
     assert get_run(run.id).reason == "not finished within 10 min"
+
+
+def test_more_than_five_take_overs_without_a_new_step_are_death_and_the_hook_runs():
+    seen = []
+
+    @workflow("cursed", on="test/cursed", on_failure=lambda _ctx, outcome: seen.append(outcome.status))
+    def cursed(ctx, step):
+        raise AssertionError
+
+    send("test/cursed", {}, owner_id=None)
+    db.session.commit()
+    for _ in range(6):
+        assert len(advance.claim_batch("doomed", 1)) == 1
+        clock.advance(31)
+        upkeep.run_pass()
+    assert list_runs(workflow="cursed")[0].status == "dead"
+    drain()
+    assert seen == ["dead"]
+
+
+def test_a_run_that_cannot_be_rescued_keeps_no_other_from_its_rescue(monkeypatch):
+    @workflow("two", on="test/two")
+    def two(ctx, step):
+        raise AssertionError
+
+    for _ in range(2):
+        send("test/two", {}, owner_id=None)
+    db.session.commit()
+    first, second = [run.id for run, _ in advance.claim_batch("doomed", 2)]
+    clock.advance(31)
+    rescue = upkeep._rescue
+
+    def refuse_the_first(connection, lost):
+        if lost.id == first:
+            raise KeyError("bad row")
+        return rescue(connection, lost)
+
+    monkeypatch.setattr(upkeep, "_rescue", refuse_the_first)
+    upkeep.run_pass()
+    assert [get_run(run_id).status for run_id in (first, second)] == ["running", "queued"]
+
+
+def test_a_run_that_its_worker_ends_while_it_is_given_up_is_not_dead():
+    hooked = []
+
+    @workflow("alive", on="test/alive", on_failure=lambda _ctx, outcome: hooked.append(outcome.status))
+    def alive(ctx, step):
+        return "done"
+
+    send("test/alive", {}, owner_id=None)
+    drain()
+    [run] = list_runs()
+    with runtime().pool.connection() as connection:
+        row = rows_of(store.RunRow, connection, f"{store.SELECT_RUN} id = %s", [run.id])[0]
+        ended = upkeep._bury(connection, row, 6)
+    assert (ended.is_done, ended.after) == (False, After())
+    drain()
+    assert [found.status for found in list_runs()] == ["completed"]
+    assert (hooked, sent_events("run/dead")) == ([], [])

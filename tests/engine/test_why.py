@@ -209,3 +209,40 @@ def test_a_failed_run_is_not_held(plain):
     run_id = start("test/failing")
     drain()
     assert why(run_id) is None
+
+
+def test_why_says_of_a_body_that_was_put_off_that_it_backs_off():
+    @workflow("w", on="test/w", retries=0)
+    def w(ctx, step):
+        raise RetryAfter(60)
+
+    run_id = start("test/w")
+    drain()
+    assert why_not_started(run_id).sentence == "Its body has put itself off and is tried again."
+
+
+def test_why_says_that_no_worker_takes_isolated_runs(monkeypatch):
+    @workflow("w", on="test/w", isolated=True)
+    def w(ctx, step):
+        pass
+
+    monkeypatch.setattr(runtime(), "isolated", False)
+    with runtime().pool.connection() as connection:
+        store_upkeep.seen(connection, identity("threads-only", "worker", 16))
+    assert why_not_started(start("test/w")).reason == "no-worker-knows-it"
+
+
+def test_why_names_what_a_run_goes_on_for_next():
+    @workflow("w", on="test/w", retries=3)
+    def w(ctx, step):
+        step.parallel(
+            "both",
+            {"wait": lambda s: s.wait_for_event("x", "test/x", timeout="30d"), "work": lambda s: s.run("a", fail)},
+        )
+
+    def fail():
+        raise ValueError
+
+    run_id = start("test/w")
+    drain()
+    assert why_not_started(run_id).reason == "backing-off"
