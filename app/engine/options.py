@@ -45,7 +45,10 @@ Event = Annotated[str, Fit(f"the name of one event, like 'video/deleted' ({_OWN}
 Events = Annotated[str, Fit(f"like 'video/uploaded', 'video/*' or '*' ({_OWN})", _EVENTS.fullmatch)]
 Expression = Annotated[str, _over("event")]
 Subject = Annotated[str, _over("event", within=HOLE)]
-Cron = Annotated[str, Fit("due some time: 31 February never is", lambda text: next_tick(text, datetime.now(UTC)))]
+Cron = Annotated[
+    str,
+    Fit("five fields that are due some time (31 February never is)", lambda text: next_tick(text, datetime.now(UTC))),
+]
 Match = Annotated[str, Fit("a path like data.course_id", lambda path: expressions.matching(path, {}))]
 Period = Annotated[
     Duration, Fit("a duration like '90s', '10m' or '2h', and longer than nothing", lambda period: seconds(period) > 0)

@@ -30,8 +30,8 @@ _OPERATIONS: _Kinds = (*_NUMBERS, *_ALIKE, *_ANY)
 _KNOWN = (*_NODES, *_OPERATIONS, ast.boolop, ast.expr_context)
 _PLAIN = (str, int, float, bool, type(None))
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-_FOREIGN = re.compile(r"===|!==|&&|\|\||!(?!=)|\?")  # as other languages write it
-_OURS = {"===": "==", "!==": "!=", "&&": "and", "||": "or", "!": "not", "?": "x if y else z"}
+_FOREIGN = re.compile(r"===|!==|&&|\|\||!(?!=)|\?|(?<![=!<>:])=(?!=)")  # as other languages write it
+_OURS = {"===": "==", "=": "==", "!==": "!=", "&&": "and", "||": "or", "!": "not", "?": "x if y else z"}
 _OURS |= {"null": "None", "undefined": "None", "true": "True", "false": "False"}
 
 
