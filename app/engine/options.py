@@ -18,7 +18,6 @@ from app.lib.fitting import Fit, called_with, whole
 MAX_LIMITS = 2
 MAX_RETRIES = 20
 MIN_MEMORY = 64 << 20  # bytes of an isolated run: its threads alone take a part of it
-MAX_MEMORY = 1 << 50
 HOLE = re.compile(r"\{([^{}]*)\}")  # in a subject
 # What nothing sends: names that `send` refuses, but for those of the endings.
 _PLACE = r"(?!(?:engine|schedule|workflow)/|run/(?!(?:completed|failed|cancelled|dead)$))[a-z0-9][a-z0-9_.-]*/"
@@ -54,13 +53,8 @@ Period = Annotated[
     Duration, Fit("a duration like '90s', '10m' or '2h', and longer than nothing", lambda period: seconds(period) > 0)
 ]
 Jitter = Annotated[float, Fit("seconds, from 0 to ten years", lambda pause: 0 <= pause <= LONGEST)]
-Backoff = Annotated[
-    Sequence[float],
-    Fit(
-        "a list of seconds, each above 0 and at most ten years",
-        lambda all_: all_ and 0 < min(all_) <= max(all_) <= LONGEST,
-    ),
-]
+Pause = Annotated[float, Fit("seconds, above 0 and at most ten years", lambda pause: 0 < pause <= LONGEST)]
+Backoff = Annotated[Sequence[Pause], Fit("a list of seconds, each above 0 and at most ten years", len)]
 Retries = Annotated[int, whole(0, MAX_RETRIES)]
 Limit = Annotated[int, whole(1)]
 Version = Annotated[int, whole(0)]
@@ -168,7 +162,7 @@ class Timeouts:
 class Isolated:
     """A run's own process, and what it may use for each claim of the run (where the system can limit it)."""
 
-    memory_bytes: Annotated[int, whole(MIN_MEMORY, MAX_MEMORY)] | None = (
+    memory_bytes: Annotated[int, whole(MIN_MEMORY, 1 << 50)] | None = (
         None  # private memory, beyond what the application has loaded
     )
     cpu_seconds: Limit | None = None  # over all its threads

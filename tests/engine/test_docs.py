@@ -32,7 +32,7 @@ from app.engine import (
     upkeep,
 )
 from app.engine.registry import registry as workflows
-from app.lib import durations, expressions, json_text, keys
+from app.lib import durations, expressions, fitting, json_text, keys
 from app.settings import Settings
 from tests.test_architecture import ROOT
 
@@ -135,6 +135,7 @@ LIMITS = {
     "an error's traceback": json_text.MAX_TRACEBACK == 8 * KIB,
     "retries": options.MAX_RETRIES == 20,
     "concurrency limits of a workflow": options.MAX_LIMITS == 2,
+    "`version`, a limit, `burst`": fitting.MOST == 2_147_483_647,
     "`RetryAfter`, each and in all": timedelta(hours=24) == memory.MAX_DEFERRAL and RetryAfter(1e9).seconds == 86_400,
     "`priority`": registry.MAX_AHEAD == 600,
     "a duration": durations.LONGEST == 10 * 365 * 86_400,
