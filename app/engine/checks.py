@@ -2,83 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.engine.errors import RegistrationError
-from app.engine.options import Isolated
-from app.lib import expressions
-from app.lib.cron import next_tick
 from app.lib.durations import seconds
+from app.lib.fitting import misfits
 
 if TYPE_CHECKING:
     from app.engine.registry import Workflow
 
-MAX_LIMITS = 2
-MAX_RETRIES = 20
-MIN_MEMORY = 64 << 20  # bytes of an isolated run: its threads alone take a part of it
-HOLE = re.compile(r"\{([^{}]*)\}")  # in a subject
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_EVENT = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)*")
-
 
 def check(workflow: Workflow) -> None:
-    """Check every option of `workflow`, alone and with the others.
+    """Check every option of `workflow`: alone against its annotation, then with the others.
 
     Raises:
         RegistrationError: one is illegal; the message names the workflow and says what to do.
     """
-    try:
-        for text, names in _expressions(workflow):
-            expressions.check(text, names)
-        found = [*_alone(workflow), *_together(workflow)]
-        wrong = [sentence for is_legal, sentence in found if not is_legal]
-    except ValueError as error:
-        wrong = [str(error)]
+    wrong = next(_wrong(workflow), None)
     if wrong:
-        raise RegistrationError(f"Workflow {workflow.name!r}: {wrong[0]}")
+        raise RegistrationError(f"Workflow {workflow.name!r}: {wrong}")
 
 
-def _said(workflow: Workflow, *names: str) -> list[Any]:
-    """Return what its limits say under these names."""
-    limits = (*workflow.concurrency, workflow.throttle, workflow.rate_limit, workflow.debounce, workflow.singleton)
-    found = [getattr(limit, name, None) for limit in (*limits, workflow.timeouts) for name in names]
-    return [value for value in found if value is not None]
-
-
-def _expressions(workflow: Workflow) -> Iterator[tuple[str, tuple[str, ...]]]:
-    texts = [*_said(workflow, "key"), *(on.if_ for on in workflow.triggers)]
-    texts += [workflow.idempotency, *HOLE.findall(workflow.subject or "")]
-    texts += [workflow.priority] if isinstance(workflow.priority, str) else []
-    yield from ((text, ("event",)) for text in texts if text is not None)
-    yield from ((ending.if_, ("event", "arriving")) for ending in workflow.cancel_on if ending.if_ is not None)
-
-
-def _alone(workflow: Workflow) -> Iterator[tuple[bool, str]]:
-    yield bool(_NAME.fullmatch(workflow.name)), "the name must be lower case words joined by hyphens."
-    yield 0 <= workflow.retries <= MAX_RETRIES, f"retries must be between 0 and {MAX_RETRIES}."
-    yield bool(workflow.backoff) and min(workflow.backoff) > 0, "backoff must be positive seconds."
-    durations = _said(workflow, "period", "timeout", "start", "finish")
-    yield all(seconds(duration) > 0 for duration in durations), "a duration must be longer than nothing."
-    yield len(workflow.concurrency) <= MAX_LIMITS, "at most two concurrency limits are allowed."
-    yield workflow.jitter >= 0, "jitter must be seconds, at least 0."
-    process = workflow.process or Isolated()
-    yield (process.memory_bytes or MIN_MEMORY) >= MIN_MEMORY, f"an isolated run needs {MIN_MEMORY} bytes of memory."
-    yield process.cpu_seconds is None or process.cpu_seconds >= 1, "cpu_seconds must be at least 1."
-    is_due = workflow.cron is None or next_tick(workflow.cron, datetime.now(UTC)) is not None
-    yield is_due, f"{workflow.cron!r} is never due."
-    yield all(limit >= 1 for limit in _said(workflow, "limit")), "a limit must be at least 1."
-    yield all(burst >= 1 for burst in _said(workflow, "burst")), "the burst of a throttle must be at least 1."
-    yield set(_said(workflow, "mode")) <= {"skip", "cancel"}, "the mode of a singleton is 'skip' or 'cancel'."
+def _wrong(workflow: Workflow) -> Iterator[str]:
+    yield from misfits(workflow)
     for on in workflow.triggers:
-        name = on.event.removesuffix("/*")
-        yield name == "*" or bool(_EVENT.fullmatch(name)), f"{on.event!r} is no event name; write 'video/uploaded'."
-    for ending in workflow.cancel_on:
-        yield bool(_EVENT.fullmatch(ending.event)), f"cancel_on needs the name of one event, not {ending.event!r}."
-        match = ending.match
-        yield match is None or bool(expressions.PATH.fullmatch(match)), f"match {match!r} is no path like 'data.id'."
+        yield from misfits(on, "on.")
+    yield from (sentence for is_legal, sentence in _together(workflow) if not is_legal)
 
 
 def _together(workflow: Workflow) -> Iterator[tuple[bool, str]]:
@@ -94,7 +44,9 @@ def _together(workflow: Workflow) -> Iterator[tuple[bool, str]]:
         yield is_capped, "debounce.timeout must not be shorter than debounce.period."
         is_enough = start is None or seconds(start) > period
         yield is_enough, "timeouts.start must be longer than debounce.period, or no run would ever start."
-    if workflow.cron is not None:
+    if workflow.cron is None:
+        yield not workflow.jitter, "jitter puts off the starts of cron; add cron=, or leave jitter out."
+    else:
         why = "the event of a cron run says nothing to compare; make a workflow of its own for events."
         yield debounce is None, f"cron and debounce exclude each other: {why}"
         yield workflow.idempotency is None, f"cron and idempotency exclude each other: {why}"

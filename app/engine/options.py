@@ -4,10 +4,62 @@ A `key` is an expression over `event`, mostly a path such as `event.data.course_
 its own. Durations are "90s", "10m", "2h", "3d", "1w", a timedelta or a number of seconds.
 """
 
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
-from app.lib.durations import Duration, seconds
+from app.lib import expressions
+from app.lib.cron import next_tick
+from app.lib.durations import LONGEST, Duration, seconds
+from app.lib.fitting import Fit, called_with, whole
+
+MAX_LIMITS = 2
+MAX_RETRIES = 20
+MIN_MEMORY = 64 << 20  # bytes of an isolated run: its threads alone take a part of it
+HOLE = re.compile(r"\{([^{}]*)\}")  # in a subject
+# What nothing sends: names that `send` refuses, but for those of the endings.
+_PLACE = r"(?!(?:engine|schedule|workflow)/|run/(?!(?:completed|failed|cancelled|dead)$))[a-z0-9][a-z0-9_.-]*/"
+_PLACE += r"(?:[a-z0-9_.-]+/)*"
+_EVENT = re.compile(_PLACE + r"[a-z0-9_.-]+")
+_EVENTS = re.compile(rf"\*|{_PLACE}(?:[a-z0-9_.-]+|\*)")
+_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_OWN = "of the engine's own there are run/completed, run/failed, run/cancelled and run/dead"
+
+
+def _over(*names: str, within: re.Pattern[str] | None = None) -> Fit:
+    """Return the fit of an expression over these names, or of a text with some in it; each says what is wrong."""
+
+    def test(text: str) -> bool:
+        for part in within.findall(text) if within else (text,):
+            expressions.check(part, names)
+        return True
+
+    return Fit(f"a text with an expression over {' and '.join(names)}", test)
+
+
+Name = Annotated[str, Fit("lower case words joined by hyphens", _NAME.fullmatch)]
+Event = Annotated[str, Fit(f"the name of one event, like 'video/deleted' ({_OWN})", _EVENT.fullmatch)]
+Events = Annotated[str, Fit(f"like 'video/uploaded', 'video/*' or '*' ({_OWN})", _EVENTS.fullmatch)]
+Expression = Annotated[str, _over("event")]
+Subject = Annotated[str, _over("event", within=HOLE)]
+Cron = Annotated[
+    str,
+    Fit("five fields that are due some time (31 February never is)", lambda text: next_tick(text, datetime.now(UTC))),
+]
+Match = Annotated[str, Fit("a path like data.course_id", lambda path: expressions.matching(path, {}))]
+Period = Annotated[
+    Duration, Fit("a duration like '90s', '10m' or '2h', and longer than nothing", lambda period: seconds(period) > 0)
+]
+Jitter = Annotated[float, Fit("seconds, from 0 to ten years", lambda pause: 0 <= pause <= LONGEST)]
+Pause = Annotated[float, Fit("seconds, above 0 and at most ten years", lambda pause: 0 < pause <= LONGEST)]
+Backoff = Annotated[Sequence[Pause], Fit("a list of seconds, each above 0 and at most ten years", len)]
+Retries = Annotated[int, whole(0, MAX_RETRIES)]
+Limit = Annotated[int, whole(1)]
+Version = Annotated[int, whole(0)]
+Body = Annotated[Callable[..., Any], called_with("ctx", "step")]
+Hook = Annotated[Callable[..., Any], called_with("ctx", "outcome")]
 
 
 @dataclass(frozen=True)
@@ -17,8 +69,8 @@ class On:
     A condition that cannot be evaluated does not hold; the log says so.
     """
 
-    event: str
-    if_: str | None = None
+    event: Events
+    if_: Expression | None = None
 
     def matches(self, name: str) -> bool:
         """Tell whether this is the event's name; whether the condition holds is another matter."""
@@ -31,8 +83,8 @@ class On:
 class Concurrency:
     """At most `limit` runs execute at once, per value of `key` if given."""
 
-    limit: int
-    key: str | None = None
+    limit: Limit
+    key: Expression | None = None
 
 
 @dataclass(frozen=True)
@@ -44,10 +96,10 @@ class Throttle:
     later. A run that is cancelled while it waits keeps its place.
     """
 
-    limit: int
-    period: Duration
-    key: str | None = None
-    burst: int = 1
+    limit: Limit
+    period: Period
+    key: Expression | None = None
+    burst: Limit = 1
 
 
 @dataclass(frozen=True)
@@ -57,9 +109,9 @@ class RateLimit:
     The allowance grows back evenly (GCRA): within one period never more than twice the limit.
     """
 
-    limit: int
-    period: Duration
-    key: str | None = None
+    limit: Limit
+    period: Period
+    key: Expression | None = None
 
 
 @dataclass(frozen=True)
@@ -69,9 +121,9 @@ class Debounce:
     The last event is the one with the latest time of its own. Keys hold for one owner.
     """
 
-    period: Duration
-    key: str | None = None
-    timeout: Duration | None = None
+    period: Period
+    key: Expression | None = None
+    timeout: Period | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +133,7 @@ class Singleton:
     An earlier run that is executing stops at its next step: until then (about a second) both are there.
     """
 
-    key: str | None = None
+    key: Expression | None = None
     mode: Literal["skip", "cancel"] = "skip"
 
 
@@ -93,25 +145,34 @@ class CancelOn:
     cancelled by it). `if_`: only if this holds, over `event`, which started the run, and `arriving`.
     """
 
-    event: str
-    match: str | None = None
-    if_: str | None = None
+    event: Event
+    match: Match | None = None
+    if_: Annotated[str, _over("event", "arriving")] | None = None
 
 
 @dataclass(frozen=True)
 class Timeouts:
     """A run is cancelled that has not started `start` after it was made, or not ended `finish` after it started."""
 
-    start: Duration | None = None
-    finish: Duration | None = None
+    start: Period | None = None
+    finish: Period | None = None
 
 
 @dataclass(frozen=True)
 class Isolated:
     """A run's own process, and what it may use for each claim of the run (where the system can limit it)."""
 
-    memory_bytes: int | None = None  # private memory, beyond what the application has loaded
-    cpu_seconds: int | None = None  # over all its threads
+    memory_bytes: Annotated[int, whole(MIN_MEMORY, 1 << 50)] | None = (
+        None  # private memory, beyond what the application has loaded
+    )
+    cpu_seconds: Limit | None = None  # over all its threads
+
+
+Trigger = Annotated[str | On | Sequence[str | On], Fit("the name of an event, On(...), or a list of these")]
+Concurrencies = Annotated[
+    Sequence[Concurrency],
+    Fit(f"a list of at most {MAX_LIMITS} Concurrency(...)", lambda limits: len(limits) <= MAX_LIMITS),
+]
 
 
 def spacing(limit: Throttle | RateLimit) -> tuple[float, float]:

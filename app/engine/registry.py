@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, TypeVar
 
-from app.engine.checks import HOLE, check
+from app.engine import options
+from app.engine.checks import check
 from app.engine.errors import EngineError, RegistrationError
 from app.engine.options import CancelOn, Concurrency, Debounce, Isolated, On, RateLimit, Singleton, Throttle, Timeouts
 from app.engine.runtime import logger
@@ -53,28 +54,33 @@ class Workflow:
             certain. It costs some 20 ms a claim; `ctx` and `step` are the same.
     """
 
-    name: str
+    name: options.Name
     _: KW_ONLY
-    on: str | On | Sequence[str | On] = ()
-    cron: str | None = None
-    jitter: float = 0.0
-    retries: int = RETRIES
-    backoff: Sequence[float] = BACKOFF
-    concurrency: Sequence[Concurrency] = ()
+    on: options.Trigger = ()
+    cron: options.Cron | None = None
+    jitter: options.Jitter = 0.0
+    retries: options.Retries = RETRIES
+    backoff: options.Backoff = BACKOFF
+    concurrency: options.Concurrencies = ()
     throttle: Throttle | None = None
     rate_limit: RateLimit | None = None
     debounce: Debounce | None = None
     singleton: Singleton | None = None
-    priority: int | str = 0
-    idempotency: str | None = None
+    priority: float | options.Expression = 0
+    idempotency: options.Expression | None = None
     cancel_on: Sequence[CancelOn] = ()
     timeouts: Timeouts = NO_TIMEOUTS
-    on_failure: Callable[..., Any] | None = None
-    subject: str | None = None
-    version: int = 1
+    on_failure: options.Hook | None = None
+    subject: options.Subject | None = None
+    version: options.Version = 1
     isolated: Isolated | bool = False
-    function: Callable[..., Any] = field(default=NotImplemented, repr=False)  # that it decorates
+    function: options.Body = field(default=NotImplemented, repr=False)  # that it decorates
     is_hook: bool = False  # the function is another workflow's on_failure
+
+    def __post_init__(self) -> None:
+        """Refuse `@workflow` without parentheses, which would make a workflow of the function's name."""
+        if callable(self.name):
+            raise RegistrationError(f'Write @workflow("name", ...) above {self.name!r}: its name comes first.')
 
     def __call__(self, function: Function) -> Function:
         """Register `function` as this workflow.
@@ -146,7 +152,7 @@ class Workflow:
         """Return what this run is about, for example `video:<id>`."""
         if self.subject is None:
             return None
-        return compact(HOLE.sub(lambda hole: str(self.value_of(hole.group(1), context)), self.subject))
+        return compact(options.HOLE.sub(lambda hole: str(self.value_of(hole.group(1), context)), self.subject))
 
 
 @dataclass
@@ -163,8 +169,9 @@ class Registry:
         """
         check(workflow)
         known = self.by_name.get(workflow.name)
-        if known is not None and known.function.__qualname__ != workflow.function.__qualname__:
-            raise RegistrationError(f"Two workflows are called {workflow.name!r}; give one another name.")
+        if known is not None and _place(known.function) != _place(workflow.function):
+            both = f"{_place(known.function)} and {_place(workflow.function)}"
+            raise RegistrationError(f"Two workflows are called {workflow.name!r}, {both}; give one another name.")
         self.by_name[workflow.name] = workflow
 
     def name_of(self, workflow: str | Callable[..., Any]) -> str:
@@ -202,6 +209,11 @@ class Registry:
         """Return how many runs that limit allows."""
         limit = self.limit_behind(key)
         return None if limit is None else limit.limit
+
+
+def _place(function: Callable[..., Any]) -> str:
+    """Return where a function stands: a module that is read again has it once more (a partial has no such place)."""
+    return f"{function.__module__}.{getattr(function, '__qualname__', function)}"
 
 
 registry = Registry()

@@ -32,6 +32,8 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         """Move the clock `seconds` on (commits the current session)."""
+        if not seconds >= 0:  # nor NaN
+            raise ValueError(f"The clock does not go back by {seconds} s: call reset(), or advance less before.")
         self._set(self.offset + seconds)
 
     def reset(self) -> None:
@@ -122,20 +124,19 @@ def crash_after(step_key: str) -> Iterator[None]:
 
     The run keeps its lease, as after a real crash: `drain(advance=True)` jumps to its end and rescues it.
     """
-    original = memory._commit  # noqa: SLF001
+    original = memory._keep  # noqa: SLF001  (what follows the commit, of a failure too)
 
-    def commit(memo: NewMemo) -> Stored:
-        stored = original(memo)
+    def keep(draft: memory._Draft, memo: NewMemo, value: Any, stored: Stored) -> Any:
         if memo.key == step_key:
             raise SimulatedCrash(step_key)
-        return stored
+        return original(draft, memo, value, stored)
 
-    memory._commit = commit  # noqa: SLF001
+    memory._keep = keep  # noqa: SLF001
     try:
         with contextlib.suppress(SimulatedCrash):
             yield
     finally:
-        memory._commit = original  # noqa: SLF001
+        memory._keep = original  # noqa: SLF001
 
 
 @contextlib.contextmanager

@@ -9,7 +9,13 @@ from cronsim import CronSim, CronSimError
 
 from app.lib.keys import digest
 
-FIELDS = 5
+_ALLOWED = {
+    "minute": "0-59",
+    "hour": "0-23",
+    "day-of-month": "1-31, or L for the last",
+    "month": "1-12 or JAN-DEC",
+    "day-of-week": "0-7 or SUN-SAT",
+}
 
 
 def next_tick(expression: str, after: datetime) -> datetime | None:
@@ -29,14 +35,22 @@ def next_tick(expression: str, after: datetime) -> datetime | None:
         zone = ZoneInfo(zone_name)
     except (KeyError, ValueError, OSError) as error:
         raise ValueError(f"{zone_name!r} is no time zone; write it like TZ=Europe/Berlin.") from error
-    if len(fields.split()) != FIELDS:
+    if len(fields.split()) != len(_ALLOWED):
         raise ValueError(f"{fields!r} must have five fields: minute, hour, day, month, day of the week.")
     try:
         ticks = (tick.astimezone(UTC) for tick in CronSim(fields, after.astimezone(zone)))
         # In the hour that comes twice, cronsim begins with a fixed time of the first one, which is over.
         return next((tick for tick in ticks if tick > after), None)
     except CronSimError as error:
-        raise ValueError(f"{fields!r} is no cron expression: {error}.") from error
+        raise ValueError(f"{fields!r} is no cron expression: {_advice(str(error), fields)}") from error
+
+
+def _advice(error: str, fields: str) -> str:
+    """Return what stands in the field that cronsim calls bad ("Bad minute"), and what may."""
+    for (name, allowed), field in zip(_ALLOWED.items(), fields.split(), strict=True):
+        if error.endswith(name):
+            return f"{field!r} is no {name}; write {allowed}, also as *, a list 1,15, a range 2-5 or a step */2."
+    return f"{error}."
 
 
 def next_tick_put_off(expression: str, jitter: float, name: str, after: datetime) -> datetime:

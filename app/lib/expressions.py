@@ -29,6 +29,10 @@ _ANY: _Kinds = (ast.Not, ast.USub, ast.Eq, ast.NotEq, ast.Is, ast.IsNot, ast.In,
 _OPERATIONS: _Kinds = (*_NUMBERS, *_ALIKE, *_ANY)
 _KNOWN = (*_NODES, *_OPERATIONS, ast.boolop, ast.expr_context)
 _PLAIN = (str, int, float, bool, type(None))
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_FOREIGN = re.compile(r"===|!==|&&|\|\||!(?!=)|\?|(?<![=!<>:])=(?!=)")  # as other languages write it
+_OURS = {"===": "==", "=": "==", "!==": "!=", "&&": "and", "||": "or", "!": "not", "?": "x if y else z"}
+_OURS |= {"null": "None", "undefined": "None", "true": "True", "false": "False"}
 
 
 class ExpressionError(ValueError):
@@ -46,7 +50,9 @@ def check(text: str, names: Iterable[str] = ("event",)) -> None:
     root = {text.partition(".")[0]} if PATH.fullmatch(text) else None
     unknown = (root or {node.id for node in ast.walk(_parse(text)) if isinstance(node, ast.Name)}) - set(names)
     if unknown:
-        raise ExpressionError(f"{text!r} uses {', '.join(sorted(unknown))}; there is only {' and '.join(names)}.")
+        advice = "".join(f" Write {_OURS[name]} for {name}." for name in sorted(unknown & set(_OURS)))
+        used, there = ", ".join(sorted(unknown)), " and ".join(names)
+        raise ExpressionError(f"{text!r} uses {used}; there is only {there}.{advice}")
 
 
 def evaluate(text: str, names: Mapping[str, Any]) -> Any:
@@ -125,7 +131,9 @@ def _parse(text: str) -> ast.expr:
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ExpressionError(f"{text!r} is no expression: {error}") from error
+        foreign = _FOREIGN.search(_QUOTED.sub("''", text))
+        why = f"write `{_OURS[foreign[0]]}` for `{foreign[0]}`" if foreign else getattr(error, "msg", str(error))
+        raise ExpressionError(f"{text!r} is no expression: {why}. It is written as in Python.") from error
     for node in ast.walk(tree):
         name = str(getattr(node, "attr", getattr(node, "id", "")))
         is_plain = not isinstance(node, ast.Constant) or type(node.value) in _PLAIN

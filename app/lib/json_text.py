@@ -19,8 +19,9 @@ def dumps(value: Any) -> str:
 
 
 def same_again(value: Any, text: str) -> Any:
-    """Return `value` as whoever reads its JSON `text` will see it (lists for tuples, ...)."""
-    return value if value is None or type(value) in (str, int, bool) else json.loads(text)
+    """Return `value` as whoever reads its JSON `text` will see it (lists for tuples, one character for surrogates)."""
+    is_same = value is None or type(value) in (int, bool) or (type(value) is str and value.isascii())
+    return value if is_same else json.loads(text)
 
 
 def shown(values: list[Any], most: int) -> str:

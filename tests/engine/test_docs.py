@@ -18,11 +18,11 @@ from app.engine import (
     RetryAfter,
     Step,
     Workflow,
-    checks,
     codec,
     logs,
     memory,
     meta,
+    options,
     reads,
     registry,
     sending,
@@ -32,7 +32,7 @@ from app.engine import (
     upkeep,
 )
 from app.engine.registry import registry as workflows
-from app.lib import durations, expressions, json_text, keys
+from app.lib import durations, expressions, fitting, json_text, keys
 from app.settings import Settings
 from tests.test_architecture import ROOT
 
@@ -133,8 +133,9 @@ LIMITS = {
     "a step's input, for people": codec.MAX_INPUT_BYTES == 16 * KIB,
     "an error's message": json_text.MAX_MESSAGE == 2_000,
     "an error's traceback": json_text.MAX_TRACEBACK == 8 * KIB,
-    "retries": checks.MAX_RETRIES == 20,
-    "concurrency limits of a workflow": checks.MAX_LIMITS == 2,
+    "retries": options.MAX_RETRIES == 20,
+    "concurrency limits of a workflow": options.MAX_LIMITS == 2,
+    "`version`, a limit, `burst`": fitting.MOST == 2_147_483_647,
     "`RetryAfter`, each and in all": timedelta(hours=24) == memory.MAX_DEFERRAL and RetryAfter(1e9).seconds == 86_400,
     "`priority`": registry.MAX_AHEAD == 600,
     "a duration": durations.LONGEST == 10 * 365 * 86_400,
@@ -143,7 +144,7 @@ LIMITS = {
     "a page of a list": reads.MAX_PAGE == 500,
     "take-overs in a row without a new step": upkeep.MAX_RECOVERIES == 5,
     "an event's `id`, `idempotency`": "interval '24 hours'" in store_events.CLAIM_KEY,
-    "private memory of an isolated run": checks.MIN_MEMORY == 64 * KIB * KIB,
+    "private memory of an isolated run": options.MIN_MEMORY == 64 * KIB * KIB,
     "`LEASE_SECONDS`": (Settings.lease_seconds, Ports.lease_seconds) == (30, 30),
     "`RUN_THREADS`": (Settings.run_threads, Ports.run_threads) == (16, 16),
     "`STEP_THREADS`": (Settings.step_threads, Ports.step_threads) == (48, 48),

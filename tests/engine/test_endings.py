@@ -50,6 +50,24 @@ def test_a_hook_is_tried_as_often_as_is_usual_even_if_its_workflow_is_not(calls)
     assert list_runs(workflow="strict-failed")[0].status == "completed"
 
 
+def test_a_hook_waits_between_its_tries_as_long_as_its_workflow_says(calls):
+    def hook(ctx, outcome):
+        calls.append(ctx.attempt)
+        raise OSError("a moment, please")
+
+    @workflow("patient", on="test/patient", retries=0, backoff=(7, 5000), on_failure=hook)
+    def patient(ctx, step):
+        raise NonRetriable("no")
+
+    send("test/patient", {}, owner_id=None)
+    db.session.commit()
+    drain()
+    for seconds, tries in [(5, 1), (4, 2), (3900, 2), (2200, 3)]:  # give or take a fifth
+        clock.advance(seconds)
+        drain()
+        assert len(calls) == tries, (seconds, tries)
+
+
 def test_a_hook_may_send_events_exactly_once(calls):
     def hook(ctx, outcome):
         send("test/after", {"run": str(outcome.run_id)}, owner_id=None)

@@ -10,7 +10,7 @@ import structlog
 
 from app.db import db
 from app.engine import EngineError, LimitExceeded, codec, memory, process, send, sending, steps, workflow
-from app.engine.checks import MAX_LIMITS, MAX_RETRIES
+from app.engine.options import MAX_LIMITS, MAX_RETRIES
 from app.engine.registry import RETRIES, registry
 from app.engine.runtime import WORKER_CONNECTIONS, Ports
 from app.engine.testing import run_workflow, sent_events

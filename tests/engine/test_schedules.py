@@ -218,7 +218,7 @@ def test_the_engines_own_events_cannot_be_sent_from_outside(name):
 def test_no_other_workflow_starts_from_a_tick():
     schedule("*/5 * * * *")
 
-    @workflow("curious", on="schedule/due")
+    @workflow("curious", on="*")
     def curious(ctx, step):
         pass
 

@@ -202,6 +202,18 @@ def test_a_result_that_is_not_json_is_a_typed_error_naming_the_step(value):
     assert "'give'" in run.error["message"]
 
 
+def test_the_first_pass_sees_a_pair_of_surrogates_as_each_later_one():
+    seen = []
+
+    @workflow("pair", on="test/pair")
+    def pair(ctx, step):
+        seen.append(step.run("give", lambda: "\ud83d\ude00"))
+        step.sleep("nap", "1m")
+
+    run_workflow(pair, {})
+    assert seen == ["\N{GRINNING FACE}"] * 2
+
+
 def test_each_try_has_a_session_of_its_own_also_in_the_threads_of_branches():
     sessions, both = [], threading.Barrier(2)
 
@@ -314,7 +326,7 @@ def test_a_step_has_five_attempts_by_default_and_the_pauses_of_the_table_and_no_
 
 
 def test_each_try_has_an_app_context_of_its_own_also_in_the_threads_of_branches():
-    seen = []
+    seen, both = [], threading.Barrier(2)
 
     @workflow("apart", on="test/apart", retries=1, backoff=(1,))
     def apart(ctx, step):
@@ -323,7 +335,12 @@ def test_each_try_has_an_app_context_of_its_own_also_in_the_threads_of_branches(
             flask.g.said = True
             return 1 / (ctx.attempt - 1)
 
-        step.map("part", lambda s, _n: s.run("look", look), [0, 1])
+        def meet():
+            if ctx.attempt == 1:  # the second tries are due at two times
+                both.wait(10)  # they are in two threads at once
+            return look()
+
+        step.map("part", lambda s, _n: s.run("look", meet), [0, 1], limit=2)
         step.run("look", look, retries=1)
 
     run_workflow(apart, {})

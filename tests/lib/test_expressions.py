@@ -161,3 +161,25 @@ def test_deep_nesting_ends_soon(part, count):
     close = {"(": ")", "[": "]"}.get(part, "")
     with contextlib.suppress(ExpressionError):
         evaluate(part * count + "1" + close * count, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("event.data.a && event.data.b", "write `and` for `&&`"),
+        ("event.data.a || event.data.b", "write `or` for `||`"),
+        ("event.data.a === 1", "write `==` for `===`"),
+        ("event.data.a !== 1", "write `!=` for `!==`"),
+        ("!event.data.a", "write `not` for `!`"),
+        ("event.data.a ? 1 : 2", "write `x if y else z` for `?`"),
+        ("event.data.a == null", "Write None for null."),
+        ("event.data.a == true", "Write True for true."),
+        ("event.data.a == '&&' (", "'(' was never closed"),
+        ("event.data.a = 1", "write `==` for `=`"),
+    ],
+)
+def test_what_other_languages_write_is_refused_with_what_to_write(text, advice):
+    with pytest.raises(ExpressionError) as refused:
+        check(text)
+    assert advice in str(refused.value)
+    assert "<unknown>" not in str(refused.value)

@@ -28,5 +28,11 @@ def test_a_value_is_seen_again_as_its_text_has_it():
     assert json_text.same_again((1, 2), json_text.dumps((1, 2))) == [1, 2]
 
 
+@pytest.mark.parametrize("value", ["\ud83d\ude00", "\ud83d", "\N{GRINNING FACE}", "é", "plain", "", True, 7, None])
+def test_a_plain_value_is_seen_again_too(value):
+    text = json_text.dumps(value)
+    assert json_text.same_again(value, text) == json.loads(text)
+
+
 def test_an_error_is_kept_as_the_database_can_hold_it():
     assert json_text.error_of(ValueError("a\x00b\ud800")) == {"class": "ValueError", "code": "error", "message": "a�b?"}
