@@ -6,12 +6,14 @@ import bisect
 import contextlib
 import functools
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from app.engine import ai, branches, children, codec, current, memory, sending, waits
+from app.engine import ai, arguments, branches, children, codec, current, memory, sending, waits
+from app.engine.arguments import checked, in_utc, seconds_of
 from app.engine.children import Child
 from app.engine.errors import EngineError, Interrupt, LimitExceeded, LostLease, Park, StepError, StepKindChanged
 from app.engine.execution import Execution
@@ -22,10 +24,11 @@ from app.engine.store import Memo
 from app.engine.store_events import Event
 from app.engine.waits import Wanted
 from app.lib.away import DATABASE_FAILED, is_away
-from app.lib.durations import Duration, seconds
+from app.lib.durations import Duration
 
 MAX_STEPS = 10_000
 MAX_KEY = 500
+BRANCHES = "branches"  # the kind of map and parallel, which have no memo of their own
 
 
 class Step:
@@ -35,6 +38,8 @@ class Step:
     threads never changes a key.
     """
 
+    key = ""  # of what the body does outside of steps
+
     def __init__(self, execution: Execution, prefix: str = "", position: Sequence[int] = ()) -> None:
         self._execution = execution
         self._prefix = prefix
@@ -42,7 +47,8 @@ class Step:
         self._met: dict[str, int] = {}
         self._verbs = 0
         self._last = 0  # the place of the verb that the body met last, or of one behind it
-        self.interrupt: Interrupt | None = None
+        self._thread: int | None = None  # which alone may use it now: none while its branches run, or when it has ended
+        self.interrupt: Interrupt | StepKindChanged | None = None
 
     def run(
         self,
@@ -70,7 +76,7 @@ class Step:
         Raises:
             StepError: it failed for good.
         """
-        return self._advance("run", id, Call(function, args, kwargs, retries, _optional(id, timeout)))
+        return self._advance("run", id, checked(id, Call(function, args, kwargs, retries), timeout))
 
     def transaction(
         self,
@@ -89,11 +95,12 @@ class Step:
         Raises:
             StepError: it failed for good.
         """
+        call = checked(id, Call(function, args, kwargs, retries), timeout)
 
         def with_session(*args: Any, **kwargs: Any) -> Any:
             return function(runtime().ports.session(), *args, **kwargs)
 
-        return self._advance("transaction", id, Call(with_session, args, kwargs, retries, _optional(id, timeout)))
+        return self._advance("transaction", id, call._replace(function=with_session))
 
     def send_event(self, id: str, name: str, data: dict[str, Any], *, owner_id: UUID | None = None) -> str:
         """Send an event, once in this run, and return its id. Its owner is the run's unless given.
@@ -109,14 +116,13 @@ class Step:
 
         The wake time is remembered once: no restart makes the sleep longer.
         """
-        pause = timedelta(seconds=_seconds(id, duration))
+        pause = timedelta(seconds=seconds_of(id, duration))
         self._sleep(id, lambda: self._execution.now() + pause)
 
     def sleep_until(self, id: str, when: datetime) -> None:
         """Sleep until `when` (with a time zone), as it is when the step is met first."""
-        if when.tzinfo is None:
-            raise EngineError(f"Step {id!r}: sleep_until needs a time with a time zone.")
-        self._sleep(id, lambda: when)
+        wake_at = in_utc(id, when)
+        self._sleep(id, lambda: wake_at)
 
     def wait_for_event(
         self,
@@ -146,8 +152,8 @@ class Step:
         Raises:
             StepError: the match or the condition cannot be evaluated.
         """
-        names = (name,) if isinstance(name, str) else tuple(name)
-        wanted = Wanted(names, match, if_, _seconds(id, timeout), since)
+        names = arguments.event_names(id, name)
+        wanted = Wanted(names, match, if_, seconds_of(id, timeout), None if since is None else in_utc(id, since))
         shown = {"event": list(names), "match": match, "if": if_, "timeout": timeout}
         value = self._await("wait", id, shown, lambda key: waits.outcome(self._execution, key, wanted))
         return None if value is None else Event.from_memo(value)
@@ -174,7 +180,7 @@ class Step:
             StepError: the child failed, was cancelled or skipped, or did not end in time.
         """
         name = registry.name_of(workflow)
-        child = Child(name, {} if data is None else data, _seconds(id, timeout), cancel_child)
+        child = Child(name, {} if data is None else data, seconds_of(id, timeout), cancel_child)
         shown = {"workflow": name, "data": child.data}
         return self._await("invoke", id, shown, lambda key: children.outcome(self._execution, key, child))
 
@@ -186,11 +192,13 @@ class Step:
         Raises:
             StepError: of the first branch, in the order of the items, that failed.
         """
+        arguments.check_map(id, function, items)
         calls = [(str(number), functools.partial(_call_with, function, item)) for number, item in enumerate(items)]
         return self._branch_out(id, calls, limit)
 
     def parallel(self, id: str, branches: Mapping[str, Callable[[Step], Any]], *, limit: int = 8) -> dict[str, Any]:
         """Run named branches `function(s)`, at most `limit` at once; returns their results by name. As `map`."""
+        arguments.check_parallel(id, branches)
         results = self._branch_out(id, list(branches.items()), limit)
         return dict(zip(branches, results, strict=True))
 
@@ -213,12 +221,34 @@ class Step:
             EngineError: the application has given the engine no `ai` port.
         """
         prompt = {"messages": messages, "model": model, "schema": schema, **options}
-        return self._advance("ai", id, Call(ai.asker(self._execution), (), prompt, retries))["output"]
+        return self._advance("ai", id, checked(id, Call(ai.asker(self._execution), (), prompt, retries)))["output"]
 
     @property
     def place(self) -> tuple[float, ...]:
         """Where the body is: behind the verb that it met last, and behind everything in its branches."""
         return (*self._position, self._last, math.inf)
+
+    @property
+    def number(self) -> int:
+        """The number of the body's try: 1, 2, ..."""
+        return self._execution.run.attempt + 1
+
+    def enter(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the body, or the branch, that has this step. What makes it leave counts, whatever it does about that."""
+        self._thread = threading.get_ident()
+        try:
+            with runtime().ports.app_context(), current.within(self):
+                result = function(*args)
+        except Exception as error:
+            if self.interrupt is None:
+                raise
+            if error is not self.interrupt:
+                logger.warning("step.clean_up_failed", run_id=str(self._execution.run.id), exc_info=error)
+        finally:
+            self._thread = None
+        if self.interrupt is not None:
+            raise self.interrupt  # it was swallowed, or something was raised in its place
+        return result
 
     def remembered(self, kind: str, id: str, function: Callable[[], Any]) -> Any:
         """Remember a value that must be the same on every replay (the clock, a random number)."""
@@ -232,7 +262,7 @@ class Step:
                 return self._recall(memo, kind)
             if len(self._execution.loaded.memos) >= MAX_STEPS:
                 raise LimitExceeded("steps_per_run", f"A run has at most {MAX_STEPS} steps; split the work into runs.")
-            return memory.make(self._execution, kind, key, self._find_place(key), call)
+            return memory.make(self._execution, kind, key, self._find_place(key, kind), call)
 
     def _sleep(self, id: str, until: Callable[[], datetime]) -> None:
         call = Call(lambda *_edited: until().isoformat(), (), {}, RETRIES)
@@ -246,12 +276,19 @@ class Step:
         return self._advance(kind, id, Call(lambda _shown: outcome(current.key()), (shown,), {}, RETRIES))
 
     def _branch_out(self, id: str, calls: Sequence[tuple[str, Callable[[Step], Any]]], limit: int) -> list[Any]:
+        arguments.check_limit(id, limit)
         with self._leaving(is_branching=True):
             key = self._meet(id)
-            position = self._find_place(key)
+            if (memo := self._execution.loaded.memos.get(key)) is not None:
+                self._recall(memo, BRANCHES)
+            position = self._find_place(key, BRANCHES)
             steps = [Step(self._execution, f"{key}[{name}]/", [*position, n]) for n, (name, _) in enumerate(calls)]
-            work = [functools.partial(_enter, s, call) for s, (_, call) in zip(steps, calls, strict=True)]
-            return branches.run_all(work, limit)
+            work = [functools.partial(s.enter, call, s) for s, (_, call) in zip(steps, calls, strict=True)]
+            own, self._thread = self._thread, None
+            try:
+                return branches.run_all(work, limit)
+            finally:
+                self._thread = own
 
     @contextlib.contextmanager
     def _leaving(self, *, is_branching: bool = False) -> Iterator[None]:
@@ -261,7 +298,7 @@ class Step:
         """
         try:
             yield
-        except Interrupt as interrupt:
+        except (Interrupt, StepKindChanged) as interrupt:
             self.interrupt = interrupt
             if isinstance(interrupt, LostLease):
                 self._execution.lease.is_lost = True  # its other branches stop, too
@@ -276,8 +313,13 @@ class Step:
         """Return the key of the verb that the body has come to, or stop here."""
         if self.interrupt is not None:
             raise self.interrupt  # a `finally:` in the body starts no steps
-        if current.attempt() is not None:
-            raise EngineError(f"Step {id!r} was started inside another step; steps do not nest.")
+        if (attempt := current.attempt()) is not None:
+            told = f"steps do not nest: return from step {attempt.key!r} first."
+            raise EngineError(f"Step {id!r} was started inside another one; {told}")
+        if self._thread != threading.get_ident():
+            told = "a branch uses the `s` that its function is given, and in threads of your own there are no steps."
+            raise EngineError(f"Step {id!r} was started with a `step` that belongs elsewhere: {told}")
+        arguments.check_id(id)
         self._execution.check()
         repeat = self._met.get(id, 0)
         self._met[id] = repeat + 1
@@ -287,7 +329,7 @@ class Step:
             raise LimitExceeded("step_key", f"The key {key[:40]!r}... is over {MAX_KEY} characters; shorten its ids.")
         return key
 
-    def _find_place(self, key: str) -> list[int]:
+    def _find_place(self, key: str, kind: str) -> list[int]:
         """Return the position of a verb that is not remembered itself: it is new, or it has branches.
 
         Remembered steps keep theirs when the code changes. So a new verb in front of them stands where the one before
@@ -297,6 +339,8 @@ class Step:
         keys = execution.once("keys", lambda: sorted(memos))
         first = bisect.bisect_left(keys, f"{key}[")
         if keys[first : first + 1] and keys[first].startswith(f"{key}["):
+            if kind != BRANCHES:
+                raise _changed(key, BRANCHES, kind)
             number = memos[keys[first]].position[len(self._position)]  # its branches are remembered there
         elif any(other.startswith(self._prefix) for other in tuple(execution.unmet)):
             number = self._last
@@ -308,8 +352,7 @@ class Step:
     def _recall(self, memo: Memo, kind: str) -> Any:
         self._execution.unmet.discard(memo.key)
         if memo.kind != kind:
-            told = f"Step {memo.key!r} was remembered as {memo.kind!r} and is {kind!r} now: give it a new id."
-            raise StepKindChanged(told)
+            raise _changed(memo.key, memo.kind, kind)
         if memo.position[-1] < self._last:
             logger.warning("step.reordered", run_id=str(self._execution.run.id), step=memo.key)
         self._last = max(self._last, memo.position[-1])
@@ -319,15 +362,8 @@ class Step:
         return memory.value_of(memo)
 
 
-def _optional(id: str, timeout: Duration | None) -> float | None:
-    return None if timeout is None else _seconds(id, timeout)
-
-
-def _seconds(id: str, duration: Duration) -> float:
-    try:
-        return seconds(duration)
-    except ValueError as error:
-        raise EngineError(f"Step {id!r}: {error}") from error
+def _changed(key: str, was: str, kind: str) -> StepKindChanged:
+    return StepKindChanged(f"Step {key!r} was remembered as {was!r} and is {kind!r} now: give it a new id.")
 
 
 def _send(name: str, data: dict[str, Any], *, owner_id: UUID | None) -> str:
@@ -337,11 +373,3 @@ def _send(name: str, data: dict[str, Any], *, owner_id: UUID | None) -> str:
 
 def _call_with(function: Callable[[Step, Any], Any], item: Any, step: Step) -> Any:
     return function(step, item)
-
-
-def _enter(step: Step, call: Callable[[Step], Any]) -> Any:
-    with runtime().ports.app_context(), current.within(step):
-        result = call(step)
-    if step.interrupt is not None:
-        raise step.interrupt  # the branch swallowed it
-    return result
