@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from app.engine.steps import Step
 
 
-STRAY = (
-    "This thread does not know to which step it belongs: start it with contextvars.copy_context().run(function, ...), "
-    "or do this on the step's own thread."
-)
+STRAY = "This thread does not know its step: start it with contextvars.copy_context().run(function, ...)."
 
 
 @dataclass
@@ -59,7 +56,7 @@ _scope: ContextVar[Step | None] = ContextVar("engine_scope", default=None)
 _attempt: ContextVar[Attempt | None] = ContextVar("engine_attempt", default=None)
 
 
-_executed: set[int] = set()  # what all threads execute
+executed: set[int] = set()  # the executions of all threads, by their `id`
 
 # What this thread executes; the body or branch that it is in; the try of the step that it is in. Each may be None.
 execution, scope, attempt = _execution.get, _scope.get, _attempt.get
@@ -68,17 +65,12 @@ execution, scope, attempt = _execution.get, _scope.get, _attempt.get
 @contextlib.contextmanager
 def executing(execution: Execution) -> Iterator[None]:
     """Say what this thread executes, for a `with` block."""
-    _executed.add(id(execution))
+    executed.add(id(execution))
     try:
         with Said(_execution, execution):
             yield
     finally:
-        _executed.discard(id(execution))
-
-
-def is_stray() -> bool:
-    """Tell whether this may be a thread that a step of this process has started without its context."""
-    return bool(_executed) and _execution.get() is None
+        executed.discard(id(execution))
 
 
 def within(step: Step) -> Said[Step]:

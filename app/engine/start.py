@@ -46,5 +46,5 @@ def _is_stray() -> bool:
     try:
         runtime().ports.session.registry.has()
     except RuntimeError:  # Flask's, outside of an app context: this thread is no request's either
-        return current.is_stray()
+        return bool(current.executed) and current.execution() is None
     return False

@@ -9,11 +9,11 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from app.engine import ai, arguments, branches, children, codec, current, memory, sending, waits
-from app.engine.arguments import checked, in_utc, seconds_of
+from app.engine import ai, branches, children, codec, current, memory, sending, waits
+from app.engine.checks import MAX_RETRIES
 from app.engine.children import Child
 from app.engine.errors import EngineError, Interrupt, LimitExceeded, LostLease, Park, StepError, StepKindChanged
 from app.engine.execution import Execution
@@ -23,11 +23,13 @@ from app.engine.runtime import logger, runtime
 from app.engine.store import Memo
 from app.engine.store_events import Event
 from app.engine.waits import Wanted
+from app.lib import arguments
 from app.lib.away import DATABASE_FAILED, is_away
-from app.lib.durations import Duration
+from app.lib.durations import Duration, seconds
 
 MAX_STEPS = 10_000
 MAX_KEY = 500
+T = TypeVar("T")
 BRANCHES = "branches"  # the kind of map and parallel, which have no memo of their own
 
 
@@ -38,10 +40,9 @@ class Step:
     threads never changes a key.
     """
 
-    key = ""  # of what the body does outside of steps
-
     def __init__(self, execution: Execution, prefix: str = "", position: Sequence[int] = ()) -> None:
         self._execution = execution
+        self.key, self.number = "", execution.run.attempt + 1  # outside of steps; as those of an attempt
         self._prefix = prefix
         self._position = list(position)
         self._met: dict[str, int] = {}
@@ -76,7 +77,7 @@ class Step:
         Raises:
             StepError: it failed for good.
         """
-        return self._advance("run", id, checked(id, Call(function, args, kwargs, retries), timeout))
+        return self._advance("run", id, _checked(id, Call(function, args, kwargs, retries), timeout))
 
     def transaction(
         self,
@@ -95,7 +96,7 @@ class Step:
         Raises:
             StepError: it failed for good.
         """
-        call = checked(id, Call(function, args, kwargs, retries), timeout)
+        call = _checked(id, Call(function, args, kwargs, retries), timeout)
 
         def with_session(*args: Any, **kwargs: Any) -> Any:
             return function(runtime().ports.session(), *args, **kwargs)
@@ -116,12 +117,12 @@ class Step:
 
         The wake time is remembered once: no restart makes the sleep longer.
         """
-        pause = timedelta(seconds=seconds_of(id, duration))
+        pause = timedelta(seconds=_fit(id, seconds, duration))
         self._sleep(id, lambda: self._execution.now() + pause)
 
     def sleep_until(self, id: str, when: datetime) -> None:
         """Sleep until `when` (with a time zone), as it is when the step is met first."""
-        wake_at = in_utc(id, when)
+        wake_at = _fit(id, arguments.in_utc, when)
         self._sleep(id, lambda: wake_at)
 
     def wait_for_event(
@@ -152,8 +153,9 @@ class Step:
         Raises:
             StepError: the match or the condition cannot be evaluated.
         """
-        names = arguments.event_names(id, name)
-        wanted = Wanted(names, match, if_, seconds_of(id, timeout), None if since is None else in_utc(id, since))
+        names = _fit(id, arguments.event_names, name)
+        wait = _fit(id, seconds, timeout), _fit(id, arguments.optional_in_utc, since)
+        wanted = Wanted(names, match, if_, *wait)
         shown = {"event": list(names), "match": match, "if": if_, "timeout": timeout}
         value = self._await("wait", id, shown, lambda key: waits.outcome(self._execution, key, wanted))
         return None if value is None else Event.from_memo(value)
@@ -180,7 +182,7 @@ class Step:
             StepError: the child failed, was cancelled or skipped, or did not end in time.
         """
         name = registry.name_of(workflow)
-        child = Child(name, {} if data is None else data, seconds_of(id, timeout), cancel_child)
+        child = Child(name, {} if data is None else data, _fit(id, seconds, timeout), cancel_child)
         shown = {"workflow": name, "data": child.data}
         return self._await("invoke", id, shown, lambda key: children.outcome(self._execution, key, child))
 
@@ -192,13 +194,13 @@ class Step:
         Raises:
             StepError: of the first branch, in the order of the items, that failed.
         """
-        arguments.check_map(id, function, items)
+        _fit(id, arguments.check_map, function, items, limit)
         calls = [(str(number), functools.partial(_call_with, function, item)) for number, item in enumerate(items)]
         return self._branch_out(id, calls, limit)
 
     def parallel(self, id: str, branches: Mapping[str, Callable[[Step], Any]], *, limit: int = 8) -> dict[str, Any]:
         """Run named branches `function(s)`, at most `limit` at once; returns their results by name. As `map`."""
-        arguments.check_parallel(id, branches)
+        _fit(id, arguments.check_parallel, branches, limit)
         results = self._branch_out(id, list(branches.items()), limit)
         return dict(zip(branches, results, strict=True))
 
@@ -221,17 +223,12 @@ class Step:
             EngineError: the application has given the engine no `ai` port.
         """
         prompt = {"messages": messages, "model": model, "schema": schema, **options}
-        return self._advance("ai", id, checked(id, Call(ai.asker(self._execution), (), prompt, retries)))["output"]
+        return self._advance("ai", id, _checked(id, Call(ai.asker(self._execution), (), prompt, retries)))["output"]
 
     @property
     def place(self) -> tuple[float, ...]:
         """Where the body is: behind the verb that it met last, and behind everything in its branches."""
         return (*self._position, self._last, math.inf)
-
-    @property
-    def number(self) -> int:
-        """The number of the body's try: 1, 2, ..."""
-        return self._execution.run.attempt + 1
 
     def enter(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the body, or the branch, that has this step. What makes it leave counts, whatever it does about that."""
@@ -240,10 +237,9 @@ class Step:
             with runtime().ports.app_context(), current.within(self):
                 result = function(*args)
         except Exception as error:
-            if self.interrupt is None:
+            if self.interrupt in (None, error):
                 raise
-            if error is not self.interrupt:
-                logger.warning("step.clean_up_failed", run_id=str(self._execution.run.id), exc_info=error)
+            logger.warning("step.clean_up_failed", run_id=str(self._execution.run.id), exc_info=error)
         finally:
             self._thread = None
         if self.interrupt is not None:
@@ -276,7 +272,6 @@ class Step:
         return self._advance(kind, id, Call(lambda _shown: outcome(current.key()), (shown,), {}, RETRIES))
 
     def _branch_out(self, id: str, calls: Sequence[tuple[str, Callable[[Step], Any]]], limit: int) -> list[Any]:
-        arguments.check_limit(id, limit)
         with self._leaving(is_branching=True):
             key = self._meet(id)
             if (memo := self._execution.loaded.memos.get(key)) is not None:
@@ -314,12 +309,12 @@ class Step:
         if self.interrupt is not None:
             raise self.interrupt  # a `finally:` in the body starts no steps
         if (attempt := current.attempt()) is not None:
-            told = f"steps do not nest: return from step {attempt.key!r} first."
-            raise EngineError(f"Step {id!r} was started inside another one; {told}")
+            raise EngineError(
+                f"Step {id!r} is inside of {attempt.key!r}; steps do not nest: return from that one first."
+            )
         if self._thread != threading.get_ident():
-            told = "a branch uses the `s` that its function is given, and in threads of your own there are no steps."
-            raise EngineError(f"Step {id!r} was started with a `step` that belongs elsewhere: {told}")
-        arguments.check_id(id)
+            raise EngineError(f"Step {id!r} is elsewhere: a branch uses its own `s`; threads of yours have no steps.")
+        _fit(id, arguments.check_id, id)
         self._execution.check()
         repeat = self._met.get(id, 0)
         self._met[id] = repeat + 1
@@ -360,6 +355,18 @@ class Step:
             raise StepError(memo.key, memo.error or {})
         self._execution.meta.apply(memo.position, memo.meta)
         return memory.value_of(memo)
+
+
+def _fit(id: str, check: Callable[..., T], *given: Any) -> T:
+    try:
+        return check(*given)
+    except ValueError as error:
+        raise EngineError(f"Step {id!r}: {error}") from error
+
+
+def _checked(id: str, call: Call, timeout: Duration | None = None) -> Call:
+    _fit(id, arguments.check_call, call.function, call.retries, MAX_RETRIES)
+    return call if timeout is None else call._replace(timeout=_fit(id, seconds, timeout))
 
 
 def _changed(key: str, was: str, kind: str) -> StepKindChanged:

@@ -14,7 +14,7 @@ from app.db import db
 from app.engine import advance, get_run, list_runs, list_steps, send, workflow
 from app.engine import steps as verbs
 from app.engine.runtime import runtime
-from app.engine.testing import drain, run_workflow
+from app.engine.testing import clock, drain, run_workflow
 from app.lib.outside import before_outside_call
 
 WEST = timezone(timedelta(hours=-12))
@@ -101,7 +101,7 @@ def test_a_sleep_into_the_year_10000_leaves_the_lists_readable(when):
 
 def test_a_step_inside_a_step_is_refused_and_says_where_it_belongs():
     told = refusal(lambda _ctx, step: step.run("outer", step.run, "inner", int))
-    assert told == "Step 'inner' was started inside another one; steps do not nest: return from step 'outer' first."
+    assert told == "Step 'inner' is inside of 'outer'; steps do not nest: return from that one first."
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------
@@ -157,9 +157,15 @@ def test_an_id_that_the_database_cannot_hold_is_refused_before_the_step_takes_ef
     assert effects == []  # they are two
 
 
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_branch_that_uses_the_step_of_its_body_is_told_of_its_own(limit):
+    told = refusal(lambda _ctx, step: step.map("m", lambda _s, n: step.run("a", int, n), [1, 2], limit=limit))
+    assert "a branch uses its own `s`" in told
+
+
 def test_a_step_that_is_used_in_a_thread_of_the_bodys_own_is_refused_also_with_its_context():
     told = refusal(lambda _ctx, step: in_a_thread(contextvars.copy_context().run, step.run, "a", int))
-    assert "in threads of your own there are no steps" in told
+    assert "threads of yours have no steps" in told
 
 
 def test_a_step_that_a_thread_has_kept_takes_no_effect_when_its_body_has_ended():
@@ -172,7 +178,7 @@ def test_a_step_that_a_thread_has_kept_takes_no_effect_when_its_body_has_ended()
 
     run_workflow(w, {})
     for step in kept:
-        with pytest.raises(Exception, match="belongs elsewhere"):
+        with pytest.raises(Exception, match="is elsewhere"):
             step.run("late", effects.append, 1)
     assert effects == []
 
@@ -295,22 +301,20 @@ def test_a_step_in_the_place_of_branches_fails_the_run_whatever_its_other_branch
 
     @workflow("w", on="test/w", retries=0)
     def w(ctx, step):
-        def nap(s):
-            s.sleep("nap", "1h")
-
         def work(s):
             if is_changed:
                 s.run("pieces", int)
             s.map("pieces", lambda t, n: t.run("piece", int, n), [1])
-            nap(s)
+            s.sleep("nap", "1m")
 
-        step.parallel("both", {"nap": nap, "work": work} if is_sleeping else {"work": work})
+        others = {"others": lambda s: s.sleep("long", "30d")} if is_sleeping else {}
+        step.parallel("both", {**others, "work": work})
 
     start()
     drain()
     is_changed.append(1)
-    with contextlib.suppress(Exception):
-        drain(advance=True)
+    clock.advance(61)
+    drain()
     [run] = list_runs()
     assert (run.status, run.error["class"]) == ("failed", "StepKindChanged")
 
