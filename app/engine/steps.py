@@ -25,7 +25,7 @@ from app.engine.store_events import Event
 from app.engine.waits import Wanted
 from app.lib import arguments
 from app.lib.away import DATABASE_FAILED, is_away
-from app.lib.durations import Duration, seconds
+from app.lib.durations import Duration, optional, seconds
 
 MAX_STEPS = 10_000
 MAX_KEY = 500
@@ -77,7 +77,8 @@ class Step:
         Raises:
             StepError: it failed for good.
         """
-        return self._advance("run", id, _checked(id, Call(function, args, kwargs, retries), timeout))
+        most = None if timeout is None else _fit(id, seconds, timeout)
+        return self._advance("run", id, Call(function, args, kwargs, retries, most))
 
     def transaction(
         self,
@@ -96,12 +97,12 @@ class Step:
         Raises:
             StepError: it failed for good.
         """
-        call = _checked(id, Call(function, args, kwargs, retries), timeout)
+        _fit(id, arguments.check_call, function, retries, MAX_RETRIES)
 
         def with_session(*args: Any, **kwargs: Any) -> Any:
             return function(runtime().ports.session(), *args, **kwargs)
 
-        return self._advance("transaction", id, call._replace(function=with_session))
+        return self._advance("transaction", id, Call(with_session, args, kwargs, retries, _fit(id, optional, timeout)))
 
     def send_event(self, id: str, name: str, data: dict[str, Any], *, owner_id: UUID | None = None) -> str:
         """Send an event, once in this run, and return its id. Its owner is the run's unless given.
@@ -223,7 +224,7 @@ class Step:
             EngineError: the application has given the engine no `ai` port.
         """
         prompt = {"messages": messages, "model": model, "schema": schema, **options}
-        return self._advance("ai", id, _checked(id, Call(ai.asker(self._execution), (), prompt, retries)))["output"]
+        return self._advance("ai", id, Call(ai.asker(self._execution), (), prompt, retries))["output"]
 
     @property
     def place(self) -> tuple[float, ...]:
@@ -258,6 +259,7 @@ class Step:
                 return self._recall(memo, kind)
             if len(self._execution.loaded.memos) >= MAX_STEPS:
                 raise LimitExceeded("steps_per_run", f"A run has at most {MAX_STEPS} steps; split the work into runs.")
+            _fit(id, arguments.check_call, call.function, call.retries, MAX_RETRIES)
             return memory.make(self._execution, kind, key, self._find_place(key, kind), call)
 
     def _sleep(self, id: str, until: Callable[[], datetime]) -> None:
@@ -314,7 +316,8 @@ class Step:
             )
         if self._thread != threading.get_ident():
             raise EngineError(f"Step {id!r} is elsewhere: a branch uses its own `s`; threads of yours have no steps.")
-        _fit(id, arguments.check_id, id)
+        if type(id) is not str or not arguments.is_id(id):
+            _fit(id, arguments.check_id, id)
         self._execution.check()
         repeat = self._met.get(id, 0)
         self._met[id] = repeat + 1
@@ -362,11 +365,6 @@ def _fit(id: str, check: Callable[..., T], *given: Any) -> T:
         return check(*given)
     except ValueError as error:
         raise EngineError(f"Step {id!r}: {error}") from error
-
-
-def _checked(id: str, call: Call, timeout: Duration | None = None) -> Call:
-    _fit(id, arguments.check_call, call.function, call.retries, MAX_RETRIES)
-    return call if timeout is None else call._replace(timeout=_fit(id, seconds, timeout))
 
 
 def _changed(key: str, was: str, kind: str) -> StepKindChanged:

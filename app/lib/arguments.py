@@ -8,14 +8,15 @@ from collections.abc import Iterable, Mapping
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any
 
-# Not what paths of ids are made with, nor what PostgreSQL cannot hold. The same few ids are met over and over.
-_is_id = functools.lru_cache(maxsize=4096)(re.compile(r"[^\[\]:/\0\ud800-\udfff]+").fullmatch)
+# Tells whether a text is an id: not what paths of ids are made with, nor what PostgreSQL cannot hold. The same few are
+# met over and over.
+is_id = functools.lru_cache(maxsize=4096)(re.compile(r"[^\[\]:/\0\ud800-\udfff]+").fullmatch)
 _EVENT = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)+")
 
 
 def check_id(given: object) -> None:
     """Refuse an id, or a part of a path, that could make two paths alike, or one that cannot be written down."""
-    if not isinstance(given, str) or not _is_id(given):
+    if not isinstance(given, str) or not is_id(given):
         raise ValueError(f"{given!r} is no id: write a text like load-page, without any of : / [ ].")
 
 
