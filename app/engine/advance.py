@@ -121,10 +121,8 @@ def _execute(execution: Execution) -> Ending | Leave:
     step = Step(execution)
     try:
         execution.check()
-        with current.executing(execution), current.within(step), runtime().ports.app_context():
-            output = hooks.body_of(execution)(context, step)
-        if step.interrupt is not None:
-            raise step.interrupt  # noqa: TRY301  (the body swallowed it)
+        with current.executing(execution):
+            output = step.enter(hooks.body_of(execution), context, step)
         return Ending("completed", output=codec.dump_result(output, "The workflow's result"))
     except Leave as leaving:
         return leaving

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from app.engine.errors import EngineError
 from app.lib import timeouts
 from app.lib.changes import Change
 from app.lib.said import Said
@@ -14,6 +17,9 @@ from app.lib.said import Said
 if TYPE_CHECKING:
     from app.engine.execution import Execution
     from app.engine.steps import Step
+
+
+STRAY = "This thread does not know its step: start it with contextvars.copy_context().run(function, ...)."
 
 
 @dataclass
@@ -50,13 +56,21 @@ _scope: ContextVar[Step | None] = ContextVar("engine_scope", default=None)
 _attempt: ContextVar[Attempt | None] = ContextVar("engine_attempt", default=None)
 
 
+executed: set[int] = set()  # the executions of all threads, by their `id`
+
 # What this thread executes; the body or branch that it is in; the try of the step that it is in. Each may be None.
 execution, scope, attempt = _execution.get, _scope.get, _attempt.get
 
 
-def executing(execution: Execution) -> Said[Execution]:
+@contextlib.contextmanager
+def executing(execution: Execution) -> Iterator[None]:
     """Say what this thread executes, for a `with` block."""
-    return Said(_execution, execution)
+    executed.add(id(execution))
+    try:
+        with Said(_execution, execution):
+            yield
+    finally:
+        executed.discard(id(execution))
 
 
 def within(step: Step) -> Said[Step]:
@@ -70,15 +84,30 @@ def trying(attempt: Attempt) -> Said[Attempt]:
 
 
 def key() -> str:
-    """Return the key of the step that this thread is in, or an empty text."""
-    attempt = _attempt.get()
-    return attempt.key if attempt else ""
+    """Return the key of the step that this thread is in, or an empty text in the body; raises like `body`."""
+    return here().key
 
 
 def place() -> tuple[float, ...]:
-    """Return where in the body this thread is, after which verb; nothing in a thread of the workflow's own."""
+    """Return where in the body this thread is, after which verb; raises like `body`."""
+    return body().place
+
+
+def here() -> Attempt | Step:
+    """Return the try of a step that this thread is in, or else its body or branch; raises like `body`."""
+    return _attempt.get() or body()
+
+
+def body() -> Step:
+    """Return the steps of the body or branch that this thread is in.
+
+    Raises:
+        EngineError: it is a thread of the workflow's own, and the engine cannot tell of which step.
+    """
     step = _scope.get()
-    return () if step is None else step.place
+    if step is None:
+        raise EngineError(STRAY)
+    return step
 
 
 def refuse_under_lost_lease() -> None:

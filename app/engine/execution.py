@@ -8,7 +8,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from app.engine import current, logs, store, streams
@@ -25,9 +24,6 @@ from app.lib import timeouts
 from app.lib.keys import digest
 from app.lib.once import Once
 from app.lib.progress import Progress
-
-if TYPE_CHECKING:
-    from app.engine.steps import Step
 
 
 @dataclass(kw_only=True)
@@ -130,12 +126,15 @@ class Context:
     @property
     def attempt(self) -> int:
         """The number of the current try (1, 2, ...): of the step, or of the body outside any step."""
-        attempt = current.attempt()
-        return self.execution.run.attempt + 1 if attempt is None else attempt.number
+        return current.here().number
 
     @property
     def key(self) -> str:
-        """The idempotency key of the current step, the same on every try; pass it to paid services."""
+        """The idempotency key of the current step, the same on every try; pass it to paid services.
+
+        Raises:
+            EngineError: in a thread of the step's own, which was not started in a copy of its context.
+        """
         return idempotency_key(self.run_id, current.key())
 
     @property
@@ -160,11 +159,11 @@ class Context:
 
     def now(self) -> datetime:
         """Return the time as an aware UTC datetime, remembered as a step: the same on every replay."""
-        return datetime.fromisoformat(_scope().remembered("now", "now", lambda: self.execution.now().isoformat()))
+        return datetime.fromisoformat(current.body().remembered("now", "now", lambda: self.execution.now().isoformat()))
 
     def random(self) -> float:
         """Return a random number from [0, 1), remembered as a step: the same on every replay."""
-        return float(_scope().remembered("random", "random", random.random))
+        return float(current.body().remembered("random", "random", random.random))
 
     def progress(
         self,
@@ -177,13 +176,6 @@ class Context:
         """Say how far the run is; cheap, written at most ten times a second. Stops a try that has timed out."""
         timeouts.refuse()
         self.execution.progress.say(current_step=current_step, done=done, total=total, message=message)
-
-
-def _scope() -> Step:
-    step = current.scope()
-    if step is None:
-        raise EngineError("ctx.now() and ctx.random() work only in a workflow's body.")
-    return step
 
 
 def idempotency_key(run_id: UUID, step_key: str) -> str:

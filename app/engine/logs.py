@@ -62,7 +62,7 @@ def logger_of(execution: Execution) -> Any:
         if sum(met.values()) >= MAX_LINES:
             return
         attempt = current.attempt()
-        place = current.place() if attempt is None else ()
+        place = current.place() if attempt is None and current.scope() else ()
         met[place] = met.get(place, 0) + 1
         line_id = uuid5(run.id, f"{run.attempt} {place} {met[place]}") if place else new_id()
         shown = codec.dump_input([fields])[1:-1]  # the brackets go: one object, or a sentence why there is none

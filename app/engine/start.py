@@ -5,7 +5,7 @@ import functools
 from app.engine import current, sending, waits
 from app.engine.errors import OutsideCallRefused
 from app.engine.queue import Hints
-from app.engine.runtime import Ports, install
+from app.engine.runtime import Ports, install, runtime
 from app.lib import outside, timeouts
 
 LOOK_SECONDS = 0.25  # for which whoever sends an event looks for waits; workers leave that to a thread
@@ -29,11 +29,22 @@ def refuse_outside_call() -> None:
     Raises:
         LostLease: another worker may be doing the same call.
         Abandoned: this try of the step has timed out.
-        OutsideCallRefused: inside `step.transaction`, or with events, cancellations or reruns that are not committed.
+        OutsideCallRefused: inside `step.transaction`, with events, cancellations or reruns that are not committed, or
+            in a thread of which it is not known to what it belongs.
     """
     current.refuse_under_lost_lease()
     attempt = current.attempt()
     if attempt is not None and attempt.is_transaction:
         raise OutsideCallRefused(f"Step {attempt.key!r} is a transaction: make the outside call in a step before it.")
+    if _is_stray():
+        raise OutsideCallRefused(current.STRAY)
     if sending.has_uncommitted():
         raise OutsideCallRefused("Commit what was sent, cancelled or run again, or do that after the outside call.")
+
+
+def _is_stray() -> bool:
+    try:
+        runtime().ports.session.registry.has()
+    except RuntimeError:  # Flask's, outside of an app context: this thread is no request's either
+        return bool(current.executed) and current.execution() is None
+    return False

@@ -6,13 +6,15 @@ import bisect
 import contextlib
 import functools
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from app.engine import ai, branches, children, codec, current, memory, sending, waits
+from app.engine.checks import MAX_RETRIES
 from app.engine.children import Child
 from app.engine.errors import EngineError, Interrupt, LimitExceeded, LostLease, Park, StepError, StepKindChanged
 from app.engine.execution import Execution
@@ -22,11 +24,14 @@ from app.engine.runtime import logger, runtime
 from app.engine.store import Memo
 from app.engine.store_events import Event
 from app.engine.waits import Wanted
+from app.lib import arguments
 from app.lib.away import DATABASE_FAILED, is_away
-from app.lib.durations import Duration, seconds
+from app.lib.durations import Duration, optional, seconds
 
 MAX_STEPS = 10_000
 MAX_KEY = 500
+T = TypeVar("T")
+BRANCHES = "branches"  # the kind of map and parallel, which have no memo of their own
 
 
 class Step:
@@ -38,12 +43,14 @@ class Step:
 
     def __init__(self, execution: Execution, prefix: str = "", position: Sequence[int] = ()) -> None:
         self._execution = execution
+        self.key, self.number = "", execution.run.attempt + 1  # outside of steps; as those of an attempt
         self._prefix = prefix
         self._position = list(position)
         self._met: dict[str, int] = {}
         self._verbs = 0
         self._last = 0  # the place of the verb that the body met last, or of one behind it
-        self.interrupt: Interrupt | None = None
+        self._thread: int | None = None  # which alone may use it now: none while its branches run, or when it has ended
+        self.interrupt: Interrupt | StepKindChanged | None = None
 
     def run(
         self,
@@ -71,7 +78,8 @@ class Step:
         Raises:
             StepError: it failed for good.
         """
-        return self._advance("run", id, Call(function, args, kwargs, retries, _optional(id, timeout)))
+        most = None if timeout is None else _fit(id, seconds, timeout)
+        return self._advance("run", id, Call(function, args, kwargs, retries, most))
 
     def transaction(
         self,
@@ -90,11 +98,12 @@ class Step:
         Raises:
             StepError: it failed for good.
         """
+        _fit(id, arguments.check_call, function, retries, MAX_RETRIES)
 
         def with_session(*args: Any, **kwargs: Any) -> Any:
             return function(runtime().ports.session(), *args, **kwargs)
 
-        return self._advance("transaction", id, Call(with_session, args, kwargs, retries, _optional(id, timeout)))
+        return self._advance("transaction", id, Call(with_session, args, kwargs, retries, _fit(id, optional, timeout)))
 
     def send_event(self, id: str, name: str, data: dict[str, Any], *, owner_id: UUID | None = None) -> str:
         """Send an event, once in this run, and return its id. Its owner is the run's unless given.
@@ -110,14 +119,13 @@ class Step:
 
         The wake time is remembered once: no restart makes the sleep longer.
         """
-        pause = timedelta(seconds=_seconds(id, duration))
+        pause = timedelta(seconds=_fit(id, seconds, duration))
         self._sleep(id, lambda: self._execution.now() + pause)
 
     def sleep_until(self, id: str, when: datetime) -> None:
         """Sleep until `when` (with a time zone), as it is when the step is met first."""
-        if when.tzinfo is None:
-            raise EngineError(f"Step {id!r}: sleep_until needs a time with a time zone.")
-        self._sleep(id, lambda: when)
+        wake_at = _fit(id, arguments.in_utc, when)
+        self._sleep(id, lambda: wake_at)
 
     def wait_for_event(
         self,
@@ -147,8 +155,9 @@ class Step:
         Raises:
             StepError: the match or the condition cannot be evaluated.
         """
-        names = (name,) if isinstance(name, str) else tuple(name)
-        wanted = Wanted(names, match, if_, _seconds(id, timeout), since)
+        names = _fit(id, arguments.event_names, name)
+        wait = _fit(id, seconds, timeout), _fit(id, arguments.optional_in_utc, since)
+        wanted = Wanted(names, match, if_, *wait)
         shown = {"event": list(names), "match": match, "if": if_, "timeout": timeout}
         value = self._await("wait", id, shown, lambda key, _: waits.outcome(self._execution, key, wanted))
         return None if value is None else Event.from_memo(value)
@@ -175,7 +184,7 @@ class Step:
             StepError: the child failed, was cancelled or skipped, or did not end in time.
         """
         name = registry.name_of(workflow)
-        child = Child(name, {} if data is None else data, _seconds(id, timeout), cancel_child)
+        child = Child(name, {} if data is None else data, _fit(id, seconds, timeout), cancel_child)
         shown = {"workflow": name, "data": child.data}
 
         def await_child(key: str, given: dict[str, Any]) -> Any:
@@ -191,11 +200,13 @@ class Step:
         Raises:
             StepError: of the first branch, in the order of the items, that failed.
         """
+        _fit(id, arguments.check_map, function, items, limit)
         calls = [(str(number), functools.partial(_call_with, function, item)) for number, item in enumerate(items)]
         return self._branch_out(id, calls, limit)
 
     def parallel(self, id: str, branches: Mapping[str, Callable[[Step], Any]], *, limit: int = 8) -> dict[str, Any]:
         """Run named branches `function(s)`, at most `limit` at once; returns their results by name. As `map`."""
+        _fit(id, arguments.check_parallel, branches, limit)
         results = self._branch_out(id, list(branches.items()), limit)
         return dict(zip(branches, results, strict=True))
 
@@ -225,6 +236,22 @@ class Step:
         """Where the body is: behind the verb that it met last, and behind everything in its branches."""
         return (*self._position, self._last, math.inf)
 
+    def enter(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the body, or the branch, that has this step. What makes it leave counts, whatever it does about that."""
+        self._thread = threading.get_ident()
+        try:
+            with runtime().ports.app_context(), current.within(self):
+                result = function(*args)
+        except Exception as error:
+            if self.interrupt in (None, error):
+                raise
+            logger.warning("step.clean_up_failed", run_id=str(self._execution.run.id), exc_info=error)
+        finally:
+            self._thread = None
+        if self.interrupt is not None:
+            raise self.interrupt  # it was swallowed, or something was raised in its place
+        return result
+
     def remembered(self, kind: str, id: str, function: Callable[[], Any]) -> Any:
         """Remember a value that must be the same on every replay (the clock, a random number)."""
         return self._advance(kind, id, Call(function, (), {}, 0))
@@ -237,7 +264,8 @@ class Step:
                 return self._recall(memo, kind)
             if len(self._execution.loaded.memos) >= MAX_STEPS:
                 raise LimitExceeded("steps_per_run", f"A run has at most {MAX_STEPS} steps; split the work into runs.")
-            return memory.make(self._execution, kind, key, self._find_place(key), call)
+            _fit(id, arguments.check_call, call.function, call.retries, MAX_RETRIES)
+            return memory.make(self._execution, kind, key, self._find_place(key, kind), call)
 
     def _sleep(self, id: str, until: Callable[[], datetime]) -> None:
         call = Call(lambda *_edited: until().isoformat(), (), {}, RETRIES)
@@ -256,10 +284,16 @@ class Step:
     def _branch_out(self, id: str, calls: Sequence[tuple[str, Callable[[Step], Any]]], limit: int) -> list[Any]:
         with self._leaving(is_branching=True):
             key = self._meet(id)
-            position = self._find_place(key)
+            if (memo := self._execution.loaded.memos.get(key)) is not None:
+                self._recall(memo, BRANCHES)
+            position = self._find_place(key, BRANCHES)
             steps = [Step(self._execution, f"{key}[{name}]/", [*position, n]) for n, (name, _) in enumerate(calls)]
-            work = [functools.partial(_enter, s, call) for s, (_, call) in zip(steps, calls, strict=True)]
-            return branches.run_all(work, limit)
+            work = [functools.partial(s.enter, call, s) for s, (_, call) in zip(steps, calls, strict=True)]
+            own, self._thread = self._thread, None
+            try:
+                return branches.run_all(work, limit)
+            finally:
+                self._thread = own
 
     @contextlib.contextmanager
     def _leaving(self, *, is_branching: bool = False) -> Iterator[None]:
@@ -269,7 +303,7 @@ class Step:
         """
         try:
             yield
-        except Interrupt as interrupt:
+        except (Interrupt, StepKindChanged) as interrupt:
             self.interrupt = interrupt
             if isinstance(interrupt, LostLease):
                 self._execution.lease.is_lost = True  # its other branches stop, too
@@ -284,8 +318,14 @@ class Step:
         """Return the key of the verb that the body has come to, or stop here."""
         if self.interrupt is not None:
             raise self.interrupt  # a `finally:` in the body starts no steps
-        if current.attempt() is not None:
-            raise EngineError(f"Step {id!r} was started inside another step; steps do not nest.")
+        if (attempt := current.attempt()) is not None:
+            raise EngineError(
+                f"Step {id!r} is inside of {attempt.key!r}; steps do not nest: return from that one first."
+            )
+        if self._thread != threading.get_ident():
+            raise EngineError(f"Step {id!r} is elsewhere: a branch uses its own `s`; threads of yours have no steps.")
+        if type(id) is not str or not arguments.is_id(id):
+            _fit(id, arguments.check_id, id)
         self._execution.check()
         repeat = self._met.get(id, 0)
         self._met[id] = repeat + 1
@@ -295,7 +335,7 @@ class Step:
             raise LimitExceeded("step_key", f"The key {key[:40]!r}... is over {MAX_KEY} characters; shorten its ids.")
         return key
 
-    def _find_place(self, key: str) -> list[int]:
+    def _find_place(self, key: str, kind: str) -> list[int]:
         """Return the position of a verb that is not remembered itself: it is new, or it has branches.
 
         Remembered steps keep theirs when the code changes. So a new verb in front of them stands where the one before
@@ -305,6 +345,8 @@ class Step:
         keys = execution.once("keys", lambda: sorted(memos))
         first = bisect.bisect_left(keys, f"{key}[")
         if keys[first : first + 1] and keys[first].startswith(f"{key}["):
+            if kind != BRANCHES:
+                raise _changed(key, BRANCHES, kind)
             number = memos[keys[first]].position[len(self._position)]  # its branches are remembered there
         elif any(other.startswith(self._prefix) for other in tuple(execution.unmet)):
             number = self._last
@@ -316,8 +358,7 @@ class Step:
     def _recall(self, memo: Memo, kind: str) -> Any:
         self._execution.unmet.discard(memo.key)
         if memo.kind != kind:
-            told = f"Step {memo.key!r} was remembered as {memo.kind!r} and is {kind!r} now: give it a new id."
-            raise StepKindChanged(told)
+            raise _changed(memo.key, memo.kind, kind)
         if memo.position[-1] < self._last:
             logger.warning("step.reordered", run_id=str(self._execution.run.id), step=memo.key)
         self._last = max(self._last, memo.position[-1])
@@ -327,15 +368,15 @@ class Step:
         return memory.value_of(memo)
 
 
-def _optional(id: str, timeout: Duration | None) -> float | None:
-    return None if timeout is None else _seconds(id, timeout)
-
-
-def _seconds(id: str, duration: Duration) -> float:
+def _fit(id: str, check: Callable[..., T], *given: Any) -> T:
     try:
-        return seconds(duration)
+        return check(*given)
     except ValueError as error:
         raise EngineError(f"Step {id!r}: {error}") from error
+
+
+def _changed(key: str, was: str, kind: str) -> StepKindChanged:
+    return StepKindChanged(f"Step {key!r} was remembered as {was!r} and is {kind!r} now: give it a new id.")
 
 
 def _send(name: str, data: dict[str, Any], *, owner_id: UUID | None) -> str:
@@ -345,11 +386,3 @@ def _send(name: str, data: dict[str, Any], *, owner_id: UUID | None) -> str:
 
 def _call_with(function: Callable[[Step, Any], Any], item: Any, step: Step) -> Any:
     return function(step, item)
-
-
-def _enter(step: Step, call: Callable[[Step], Any]) -> Any:
-    with runtime().ports.app_context(), current.within(step):
-        result = call(step)
-    if step.interrupt is not None:
-        raise step.interrupt  # the branch swallowed it
-    return result

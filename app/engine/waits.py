@@ -235,9 +235,10 @@ def look_back(connection: Connection, run_id: UUID, key: str) -> None:
     """End a wait by the oldest event that matches it and whose look, or the wait's own, is yet to come."""
     [[seen]] = connection.execute(UNSCANNED, [run_id, key]).fetchall()
     for pair in rows_of(_Pair, connection, PAIRS_OF_WAIT, [run_id, key]):
-        if _fits(connection, pair):
-            if _take(connection, [pair]) is None:
-                return  # its run is locked by a process that froze: upkeep looks again
+        fits = _fits(connection, pair)
+        if fits is None or (fits and _take(connection, [pair]) is None):
+            return  # its run is locked by a process that froze: upkeep looks again
+        if fits:
             state = _state(connection, run_id, key)
             if state is None or state.status != "open":
                 break  # else its run has taken this event before
@@ -272,13 +273,16 @@ def _look_for_waits(connection: Connection, ids: list[UUID], until: float = math
         data = connection.execute("SELECT data FROM event WHERE id = %s", [event_id]).fetchall()[0][0]
         values = {"id": event_id, "topic": topic, "values": expressions.fingerprints(data)}
         queues: dict[tuple[UUID, str], list[_Pair]] = {}
+        is_whole = True
         for pair in rows_of(_Pair, connection, PAIRS_OF_EVENT, values):
-            if _fits(connection, pair):
+            fits = _fits(connection, pair)
+            is_whole &= fits is not None
+            if fits:
                 queues.setdefault((pair.run_id, "" if pair.kind == "event" else pair.key), []).append(pair)
         for run_id, key in _behind(connection, event_id, queues.values()):
             if time.monotonic() < until:
                 look_back(connection, run_id, key)
-        if _take_each(connection, list(queues.values()), until):
+        if _take_each(connection, list(queues.values()), until) and is_whole:
             connection.execute(MATCHED, [event_id])
 
 
@@ -358,8 +362,8 @@ def _cancel(connection: Connection, pair: _Pair) -> bool:
     return True
 
 
-def _fits(connection: Connection, pair: _Pair) -> bool:
-    """Tell whether the event ends the wait. A condition that cannot be evaluated fails its own run only."""
+def _fits(connection: Connection, pair: _Pair) -> bool | None:
+    """Tell whether the event ends the wait; a condition that cannot be evaluated fails its run only. None: locked."""
     path, data = pair.match_path, pair.data
     if path and data is not None and expressions.fingerprint(expressions.at(path, data)) != pair.match_value:
         return False
@@ -375,7 +379,8 @@ def _fits(connection: Connection, pair: _Pair) -> bool:
         logger.info("wait.condition_failed", run_id=str(pair.run_id), step=pair.key, error=str(error))
         if pair.kind == "event":
             with connection.transaction():
-                _lock_runs(connection, [pair.run_id])
+                if not _lock_runs(connection, [pair.run_id]):
+                    return None
                 connection.execute(SPOIL, [str(error), pair.run_id, pair.key])
                 store.wake(connection, [pair.run_id])
         return False

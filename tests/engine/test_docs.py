@@ -40,7 +40,9 @@ DOCS = ROOT / "docs"
 OPENS = "```python runnable"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if OPENS in path.read_text().splitlines())
 VERBS = [
-    name for name, found in vars(Step).items() if callable(found) and not name.startswith("_") and name != "remembered"
+    name
+    for name, found in vars(Step).items()
+    if callable(found) and not name.startswith("_") and name not in ("enter", "remembered")
 ]
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
 

@@ -284,7 +284,7 @@ def test_no_step_is_repeated_because_a_connection_had_a_rollback_before():
 
 def test_a_step_key_that_no_index_can_hold_is_a_typed_error(monkeypatch):
     """PostgreSQL's refusal is an OperationalError: the checkpoint was repeated for ever, as if the database were away."""
-    odd = "".join(chr(33 + (number * number + number) % 89) for number in range(9000))
+    odd = "".join(chr(192 + (number * number + number) % 89) for number in range(9000))
 
     @workflow("long", on="test/long")
     def long(ctx, step):

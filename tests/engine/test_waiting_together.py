@@ -78,6 +78,25 @@ def test_a_waiting_run_that_is_locked_keeps_neither_senders_nor_other_runs(wait)
     assert outcome(locked)[0] == "completed"
 
 
+def test_a_run_whose_condition_fails_and_that_is_locked_keeps_nobody_and_fails_later(wait, monkeypatch):
+    @workflow("odd", on="test/odd")
+    def odd(ctx, step):
+        step.wait_for_event("w", "course/approved", if_="arriving.data.course_id < 'x'", timeout="3d")
+
+    monkeypatch.setattr(engine_waits, "SETTLED_SECONDS", 0.0)
+    say("test/odd")
+    free = start({"course_id": 7})
+    [locked] = list_runs(workflow="odd")
+    with db.engine.connect() as frozen:
+        frozen.exec_driver_sql("SELECT FROM run WHERE id = %s FOR UPDATE", (locked.id,))
+        began = time.monotonic()
+        say("course/approved", {"course_id": 7})
+        assert outcome(free)[0] == "completed"  # by upkeep: the sender's quarter of a second was over
+        assert time.monotonic() - began < 4  # each look gives up after 0.3 s, not after 8
+        assert get_run(locked.id).status == "waiting"
+    assert outcome(locked.id)[0] == "failed"
+
+
 def test_a_sender_looks_for_waits_a_quarter_of_a_second_long_and_leaves_the_others_to_upkeep(wait, monkeypatch):
     run_id = start({"course_id": 7})
     monkeypatch.setattr(runtime(), "look_for_waits", lambda ids: engine_waits.look_for_waits(ids, seconds=0.0))
