@@ -19,6 +19,7 @@ from flask_login import current_user, login_required
 
 from app import engine
 from app.engine import RunView, StepView
+from app.lib.json_text import without_traceback
 from app.runs import present, queries, service
 
 bp = Blueprint("runs_api", __name__, url_prefix="/api/runs")
@@ -96,7 +97,7 @@ def run_json(run: RunView, steps: list[StepView], *, has_contents: bool) -> dict
             "progress": run.progress,
             "meta": run.meta,
             "reason": run.reason,
-            "error": run.error,
+            "error": without_traceback(run.error),
             "input": run.input,
             "output": run.output,
         }
@@ -116,7 +117,7 @@ def _step(step: StepView, *, has_contents: bool) -> dict[str, Any]:
     }
     if has_contents:
         # Where in our code it broke is for the run page only.
-        error = {key: step.error[key] for key in step.error if key != "traceback"} if step.error else None
+        error = without_traceback(step.error)
         found |= {"error": error, "input": step.input, "output": step.output, "usage": step.usage}
     return found
 
