@@ -27,6 +27,7 @@ class Meta(Latest):
         super().__init__(is_said=run.has_meta)
         self._run = run
         self._changes = Changes()
+        self._is_set = False  # then the order of the changes decides also how large all of them are
         # Whose steps may all succeed, and where they are.
         self._trying: weakref.WeakKeyDictionary[Attempt, Place] = weakref.WeakKeyDictionary()
         self.is_caught_up = False  # people must not see a counter fall while a pass goes over what is remembered
@@ -53,6 +54,7 @@ class Meta(Latest):
         if changes:
             with self._lock:
                 self._changes.add(tuple(position), changes)
+                self._is_set |= any(verb == "set" for verb, _ in changes.values())
                 self._run.has_meta = True
                 self._say()
 
@@ -72,7 +74,8 @@ class Meta(Latest):
                 raise EngineError(f"ctx.meta.{verb}({key!r}, ...) does not fit: there is {there!r}. Set it first.")
             made = {key: change}
             self._refuse_too_much(shown(joined(state, made)))
-            if not self._changes.is_ordered or len(self._trying) > (attempt in self._trying):
+            self._is_set |= verb == "set"
+            if self._is_set and (not self._changes.is_ordered or len(self._trying) > (attempt in self._trying)):
                 others = [(where, trying.meta) for trying, where in self._trying.items() if trying is not attempt]
                 mine = joined(attempt.meta, made) if attempt else made
                 self._refuse_too_much(self._changes.result([*others, (place, mine)]))

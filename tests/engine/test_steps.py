@@ -288,8 +288,8 @@ def test_a_run_with_many_steps_is_warned_about_also_where_branches_pass_the_numb
     all_are_there, apply = threading.Barrier(3, timeout=5), Meta.apply
 
     def wait_and_apply(*args):
-        all_are_there.wait()
         apply(*args)
+        all_are_there.wait()
 
     monkeypatch.setattr(Meta, "apply", wait_and_apply)
 
