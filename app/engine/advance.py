@@ -149,10 +149,8 @@ def _judge_body(execution: Execution, error: BaseException) -> Ending | Leave:
     if verdict.retriable and execution.run.attempt < execution.workflow.retries:
         pause = memory.pause_after(execution, execution.run.attempt + 1, verdict)
         return Park(execution.now() + timedelta(seconds=pause), is_failure=True)
-    shown = json_text.error_of(error, verdict.code, verdict.message)
-    if not verdict.is_foreseen:
-        shown["traceback"] = json_text.traceback_of(error)
-    return Ending("failed", error=shown)
+    told = json_text.error_of(error, verdict.code, verdict.message, is_traced=not verdict.is_foreseen)
+    return Ending("failed", error=told)
 
 
 def _leave(execution: Execution, leaving: Leave) -> str:

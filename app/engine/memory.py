@@ -127,22 +127,12 @@ class _Draft(NamedTuple):
         """Return the memo as it is written."""
         size = len(output or error or "")
         blob_id = new_id() if output and size > codec.MAX_INLINE_BYTES else None
-        return NewMemo(
-            run_id=self.execution.run_id,
-            epoch=self.execution.run.epoch,
-            key=self.key,
-            kind=self.kind,
-            status=status,
-            position=f"{{{','.join(map(str, self.position))}}}",
-            input=self.input,
-            output=output,
-            blob_id=blob_id,
-            error=error,
-            size_bytes=size,
-            seconds=time.monotonic() - self.began,
-            meta=json.dumps(self.attempt.meta) if self.attempt.meta and output else None,
-            number=None if status == "failed" else self.number,
-        )
+        seconds = time.monotonic() - self.began
+        place = f"{{{','.join(map(str, self.position))}}}"
+        what = (self.execution.run_id, self.execution.run.epoch, self.key, self.kind, status, place, self.input)
+        meta = json.dumps(self.attempt.meta) if self.attempt.meta and output else None
+        number = None if status == "failed" else self.number
+        return NewMemo(*what, output, blob_id, error, size, seconds, meta, number)
 
 
 def _show(execution: Execution) -> None:
@@ -275,26 +265,23 @@ def _fail(draft: _Draft, error: BaseException, past: list[PastAttempt], retries_
     pause = _deferral(past, verdict)
     is_deferral = pause is not None
     if not is_deferral and verdict.retriable and retries_left > 0:
-        failures = sum(not attempt.is_deferral for attempt in past) + 1
-        pause = pause_after(execution, failures, verdict)
+        pause = pause_after(execution, draft.attempt.number, verdict)
     shown = json_text.error_of(error, verdict.code, verdict.message)
-    kept = shown if verdict.is_foreseen else {**shown, "traceback": json_text.traceback_of(error)}
-    attempt = _following(past, PastAttempt(key, len(past) + 1, is_deferral, execution.at(draft.began), None))
+    kept = json_text.error_of(error, verdict.code, verdict.message, is_traced=not verdict.is_foreseen)
+    attempt = PastAttempt(key, len(past) + 1, is_deferral, execution.at(draft.began), None)
     _log_failure(execution, key, error, verdict, pause)
     with runtime().pool.connection() as connection, connection.transaction():
-        is_mine, retry_at = store.record_attempt(connection, execution.run, attempt, json.dumps(kept), pause)
-        if is_mine and pause is None:
+        retry_at = _record(connection, execution, attempt, kept, pause)
+        if pause is None:
             memo = draft.finished("failed", error=json.dumps(shown))
             stored = store.checkpoint(connection, memo)
-            is_mine = stored.is_mine
-    if not is_mine:
-        raise LostLease(execution.run.id)
+            if not stored.is_mine:
+                raise LostLease(execution.run.id)
     if pause is None and not stored.is_new:
         return value_of(_adopt(execution, key))  # it had succeeded: only the answer of its commit was lost
     if not is_deferral:
         execution.progress.add_error(key, shown["message"] if verdict.is_foreseen else UNFORESEEN)
     if retry_at is not None:
-        execution.loaded.attempts.setdefault(key, []).append(replace(attempt, retry_at=retry_at))
         raise Park(retry_at)
     _keep(draft, memo, None, stored)
     raise StepError(key, shown) from error
@@ -302,11 +289,8 @@ def _fail(draft: _Draft, error: BaseException, past: list[PastAttempt], retries_
 
 def _log_failure(execution: Execution, key: str, error: BaseException, verdict: Verdict, pause: float | None) -> None:
     told: dict[str, Any] = {"run_id": str(execution.run.id), "step": key, "error": type(error).__name__}
-    told |= {"retry_in": pause, "abandoned": timeouts.count()}
-    if verdict.is_foreseen:
-        logger.info("step.failed", **told)
-    else:
-        logger.warning("step.failed", **told, exc_info=error)
+    told |= {"retry_in": pause, "abandoned": timeouts.count(), "exc_info": None if verdict.is_foreseen else error}
+    (logger.info if verdict.is_foreseen else logger.warning)("step.failed", **told)
 
 
 def defer_body(execution: Execution, error: BaseException, verdict: Verdict) -> datetime | None:
@@ -321,10 +305,26 @@ def defer_body(execution: Execution, error: BaseException, verdict: Verdict) -> 
     pause = _deferral(past, verdict)
     if pause is None:
         return None
-    attempt = _following(past, PastAttempt(BODY, len(past) + 1, True, execution.now(), None))
-    shown = json.dumps(json_text.error_of(error, verdict.code, verdict.message))
+    attempt = PastAttempt(BODY, len(past) + 1, True, execution.now(), None)
     with runtime().pool.connection() as connection:
-        is_mine, retry_at = store.record_attempt(connection, execution.run, attempt, shown, pause)
+        return _record(connection, execution, attempt, json_text.error_of(error, verdict.code, verdict.message), pause)
+
+
+def _record(
+    connection: Connection, execution: Execution, attempt: PastAttempt, error: dict[str, Any], pause: float | None
+) -> datetime | None:
+    """Remember a try that did not succeed; returns when to try again.
+
+    What is put off every second for a day would have 86,400 rows. So after many tries, the row of the last deferral
+    takes up each further one, and is as long as all of them together: of the 24 hours none is lost.
+
+    Raises:
+        LostLease: the run belongs to another worker.
+    """
+    past = execution.loaded.attempts.get(attempt.key, [])
+    if len(past) >= MANY_DEFERRALS and attempt.is_deferral and past[-1].is_deferral and past[-1].retry_at:
+        attempt = replace(past[-1], started_at=attempt.started_at - (past[-1].retry_at - past[-1].started_at))
+    is_mine, retry_at = store.record_attempt(connection, execution.run, attempt, json.dumps(error), pause)
     if not is_mine:
         raise LostLease(execution.run.id)
     return retry_at
@@ -337,14 +337,3 @@ def _deferral(past: list[PastAttempt], verdict: Verdict) -> float | None:
     seconds = min(max(1.0, verdict.after_seconds or 0.0), MAX_DEFERRAL.total_seconds())  # of NaN it makes 1
     waited = sum((try_.retry_at - try_.started_at for try_ in past if try_.is_deferral and try_.retry_at), timedelta())
     return seconds if waited + timedelta(seconds=seconds) <= MAX_DEFERRAL else None
-
-
-def _following(past: list[PastAttempt], attempt: PastAttempt) -> PastAttempt:
-    """Return the try that comes after `past` as it is recorded.
-
-    One that is put off every second for a day would have 86,400 rows. So after many, the row of the last deferral
-    takes up each further one, and is as long as all of them together: of the 24 hours none is lost.
-    """
-    if len(past) < MANY_DEFERRALS or not (attempt.is_deferral and past[-1].is_deferral and past[-1].retry_at):
-        return attempt
-    return replace(past[-1], started_at=attempt.started_at - (past[-1].retry_at - past[-1].started_at))

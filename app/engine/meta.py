@@ -73,19 +73,16 @@ class Meta(Latest):
                 there = state[key][1] if key in state else "nothing"
                 raise EngineError(f"ctx.meta.{verb}({key!r}, ...) does not fit: there is {there!r}. Set it first.")
             made = {key: change}
-            self._refuse_too_much(shown(joined(state, made)))
+            after = shown(joined(state, made))
             self._is_set |= verb == "set"
             if self._is_set and (not self._changes.is_ordered or len(self._trying) > (attempt in self._trying)):
                 others = [(where, trying.meta) for trying, where in self._trying.items() if trying is not attempt]
-                mine = joined(attempt.meta, made) if attempt else made
-                self._refuse_too_much(self._changes.result([*others, (place, mine)]))
+                after = self._changes.result([*others, (place, joined(attempt.meta, made) if attempt else made)])
+            size = len(codec.dumps(after, "ctx.meta"))
+            if size > MAX_BYTES:
+                raise LimitExceeded("meta_bytes", f"ctx.meta would be {size} bytes; at most {MAX_BYTES} are kept.")
             if attempt is not None:
                 self._trying[attempt] = place
                 attempt.meta.update(joined(attempt.meta, made))
         if attempt is None:
             self.apply(place, made)
-
-    def _refuse_too_much(self, state: dict[str, Any]) -> None:
-        size = len(codec.dumps(state, "ctx.meta"))
-        if size > MAX_BYTES:
-            raise LimitExceeded("meta_bytes", f"ctx.meta would be {size} bytes; at most {MAX_BYTES} are kept.")

@@ -129,8 +129,7 @@ def _refuse_commit(session: Session) -> None:
     attempt = current.attempt()
     is_whole = session.get_nested_transaction() is None
     if attempt is not None and attempt.is_transaction and is_whole and session is runtime().ports.session():
-        told = f"Step {attempt.key!r} must not commit: step.transaction does, its rows and its memo at once."
-        raise EngineError(told + " Leave the commit out, or use session.begin_nested() for a savepoint.")
+        raise EngineError(f"Step {attempt.key!r} must not commit: leave it out, or use session.begin_nested().")
 
 
 outbox = Outbox("engine.collected", _write, After)

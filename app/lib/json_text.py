@@ -52,10 +52,13 @@ def shown(values: list[Any], most: int, levels: int) -> str:
     return json.dumps([f"(over {levels} levels deep, not kept)"]) if is_deep(values, text, levels) else text
 
 
-def error_of(error: BaseException, code: str = "error", message: str = "") -> dict[str, Any]:
+def error_of(
+    error: BaseException, code: str = "error", message: str = "", *, is_traced: bool = False
+) -> dict[str, Any]:
     """Return an exception as it is kept and shown: class, code, message; whatever it says, or cannot say."""
     code = printable(code) if isinstance(code, str) else "error"
-    return {"class": type(error).__name__, "code": code, "message": printable(text_of(message or error))[:MAX_MESSAGE]}
+    shown = {"class": type(error).__name__, "code": code, "message": printable(text_of(message or error))[:MAX_MESSAGE]}
+    return {**shown, "traceback": traceback_of(error)} if is_traced else shown
 
 
 def without_traceback(error: dict[str, Any] | None) -> dict[str, Any] | None:
