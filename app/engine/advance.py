@@ -13,8 +13,8 @@ import psycopg
 from app.engine import codec, current, endings, hooks, memory, store, store_admission
 from app.engine.after import After, topics
 from app.engine.endings import Ended, Ending
-from app.engine.errors import Cancelled, Leave, LostLease, Park, StepError
-from app.engine.execution import Context, Execution, backoff, load
+from app.engine.errors import FAILED, Cancelled, Leave, LostLease, Park, StepError
+from app.engine.execution import Context, Execution, load
 from app.engine.registry import registry
 from app.engine.runtime import Verdict, logger, runtime
 from app.engine.steps import Step
@@ -121,6 +121,7 @@ def _execute(execution: Execution) -> Ending | Leave:
     step = Step(execution)
     try:
         execution.check()
+        memory.wait_out(execution, execution.loaded.attempts.get(store.BODY, []))
         with current.executing(execution):
             output = step.enter(hooks.body_of(execution), context, step)
         return Ending("completed", output=codec.dump_result(output, "The workflow's result"))
@@ -128,13 +129,13 @@ def _execute(execution: Execution) -> Ending | Leave:
         return leaving
     except Cancelled:
         return Ending("cancelled", reason=None)
-    except Exception as error:
+    except FAILED as error:
         if is_away(error):
             raise
         return _judge_body(execution, error)
 
 
-def _judge_body(execution: Execution, error: Exception) -> Ending | Leave:
+def _judge_body(execution: Execution, error: BaseException) -> Ending | Leave:
     """An escaped StepError fails the run; any other error tries the body again, with a count of its own."""
     if isinstance(error, StepError):
         return Ending("failed", error={**error.error, "step": error.step})
@@ -144,9 +145,10 @@ def _judge_body(execution: Execution, error: Exception) -> Ending | Leave:
         return Park(due_at)
     logger.warning("run.body_failed", run_id=str(execution.run.id), error=type(error).__name__, exc_info=error)
     if verdict.retriable and execution.run.attempt < execution.workflow.retries:
-        pause = max(backoff(execution.workflow, execution.run.attempt + 1), verdict.after_seconds or 0.0)
+        pause = memory.pause_after(execution, execution.run.attempt + 1, verdict)
         return Park(execution.now() + timedelta(seconds=pause), is_failure=True)
-    return Ending("failed", error=json_text.error_of(error, verdict.code, verdict.message))
+    told = json_text.error_of(error, verdict.code, verdict.message, is_traced=not verdict.is_foreseen)
+    return Ending("failed", error=told)
 
 
 def _leave(execution: Execution, leaving: Leave) -> str:

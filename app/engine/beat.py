@@ -13,7 +13,7 @@ from app.engine.execution import Execution, Owned
 from app.engine.runtime import logger, runtime
 from app.engine.store import Claimed
 from app.lib import rhythm
-from app.lib.away import bearing_with_database, going_on
+from app.lib.away import DATABASE_FAILED, bearing_with_database, going_on, one_by_one
 
 TICK = 0.1  # seconds: progress is written at most ten times a second
 LOOK_EVERY = 0.5  # a request or a lost lease is noticed within a second
@@ -84,26 +84,29 @@ class Beat:
     def show(self) -> None:
         """Write progress, meta, streams, logs and long-running steps where they have changed."""
         for run_id, execution in self._all().items():
-            if not isinstance(execution, Execution):
-                continue  # claimed, and waiting for a thread: it has nothing to say
-            execution.tell()
-            progress, meta = execution.progress.take(), execution.meta.take()
-            active = execution.active_json(self._active_after)
-            if progress is None and meta is None and active == execution.shown:
-                continue
-            shown, execution.shown, done = execution.shown, active, False  # at once: its next pass takes it over
-            try:
-                with runtime().pool.connection() as connection:
-                    values = {"progress": progress, "meta": meta, "active": active}
-                    done = store_upkeep.show(connection, run_id, execution.run.epoch, values)
-            finally:
-                if not done:
-                    execution.shown = shown
-                    execution.progress.put_back()
-                    execution.meta.put_back()
-            if done:
-                run = execution.run
-                runtime().announce(topics(run.id, run.subject, run.owner_id))
+            if isinstance(execution, Execution):  # else claimed, and waiting for a thread: it has nothing to say
+                with one_by_one(logger, "beat.failed", run_id=str(run_id)):
+                    self._show(execution)
+
+    def _show(self, execution: Execution) -> None:
+        execution.tell()
+        progress, meta = execution.progress.take(), execution.meta.take()
+        active = execution.active_json(self._active_after)
+        if progress is None and meta is None and active == execution.shown:
+            return
+        shown, execution.shown = execution.shown, active  # at once: its next pass takes it over
+        run = execution.run
+        try:
+            with runtime().pool.connection() as connection:
+                values = {"progress": progress, "meta": meta, "active": active}
+                done = store_upkeep.show(connection, run.id, run.epoch, values)
+        except DATABASE_FAILED:  # what it can never hold is left out instead
+            _put_back(execution, shown)
+            raise
+        if done:
+            runtime().announce(topics(run.id, run.subject, run.owner_id))
+        else:
+            _put_back(execution, shown)
 
     def give_all_back(self) -> None:
         """Give back the leases of runs still inside a step: this process is about to end with them."""
@@ -119,3 +122,9 @@ class Beat:
     def _all(self) -> dict[UUID, Owned]:
         with self._lock:
             return dict(self._executions)
+
+
+def _put_back(execution: Execution, shown: str | None) -> None:
+    execution.shown = shown
+    execution.progress.put_back()
+    execution.meta.put_back()

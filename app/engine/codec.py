@@ -23,7 +23,9 @@ def dumps(value: Any, what: str) -> str:
     try:
         text = json_text.dumps(value)
     except json_text.NOT_JSON as error:
-        raise NotJson(f"{what} is not JSON: {error}") from error
+        at = json_text.where_not_json(value)
+        told = f"{what} is not JSON{at and f' at {at}'}: {error}. Use text, numbers, booleans, None, lists and dicts."
+        raise NotJson(told) from error
     if json_text.is_deep(value, text, MAX_DEPTH):
         raise NotJson(f"{what} is nested deeper than {MAX_DEPTH} levels; make it flatter.")
     return text
@@ -48,16 +50,17 @@ def dump_event(data: Any, name: str) -> str:
 
     Raises:
         NotJson: it is not a JSON object.
-        LimitExceeded: it is larger.
+        LimitExceeded: it is larger; put it into storage and send its key.
     """
     if not isinstance(data, dict):
-        raise NotJson(f"The payload of event {name!r} must be a dict.")
+        raise NotJson(f"The payload of event {name!r} must be a dict, not {type(data).__name__}.")
     text = dumps(data, f"The payload of event {name!r}")
     if len(text) > MAX_EVENT_BYTES:
-        raise LimitExceeded("event_bytes", f"Event {name!r} is {len(text)} bytes; at most {MAX_EVENT_BYTES} are sent.")
+        told = f"Event {name!r} is {len(text)} bytes; at most {MAX_EVENT_BYTES} are sent. Store it and send its key."
+        raise LimitExceeded("event_bytes", told)
     return text
 
 
 def dump_input(arguments: list[Any]) -> str:
-    """Return a step's arguments for people to look at: what is not JSON or too long is described instead."""
-    return json_text.shown(arguments, MAX_INPUT_BYTES)
+    """Return a step's arguments for people to look at: what is not JSON, too long or too deep is described instead."""
+    return json_text.shown(arguments, MAX_INPUT_BYTES, MAX_DEPTH)

@@ -78,8 +78,8 @@ def within(step: Step) -> Said[Step]:
     return Said(_scope, step)
 
 
-def trying(attempt: Attempt) -> Said[Attempt]:
-    """Say which step this thread is in, for a `with` block."""
+def trying(attempt: Attempt | None) -> Said[Attempt | None]:
+    """Say which step this thread is in, if any, for a `with` block."""
     return Said(_attempt, attempt)
 
 

@@ -14,6 +14,7 @@ from app.engine.schema import FINAL
 from app.engine.store import RunRow
 from app.engine.store_events import RELEASE_KEY, NewEvent
 from app.engine.store_starting import NewRun
+from app.lib import json_text
 from app.lib.ids import new_id
 from app.lib.rows import row_of, rows_of
 
@@ -144,7 +145,7 @@ def _lifecycle_event(run: RunRow, ending: Ending) -> NewEvent:
         "workflow": run.workflow,
         "subject": run.subject,
         "event": {"id": str(run.event_id), "name": run.event_name},
-        "error": ending.error or run.error,
+        "error": json_text.without_traceback(ending.error or run.error),
         "reason": ending.reason or run.reason,
     }
     return NewEvent(new_id(), f"run/{ending.status}", data, json.dumps(data), run.owner_id)

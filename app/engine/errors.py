@@ -1,7 +1,13 @@
 """What can go wrong in the engine, and the interrupts by which a run leaves its thread."""
 
+from asyncio import CancelledError
 from datetime import datetime
 from typing import Any
+
+from app.lib import durations
+
+# What fails a try. Any other BaseException is an interrupt, or the end of the process.
+FAILED = (Exception, SystemExit, CancelledError)
 
 
 class EngineError(Exception):
@@ -17,13 +23,17 @@ class NonRetriable(Exception):
 
 
 class RetryAfter(Exception):
-    """Raise it in a step: not now, but in `seconds` (1 s to 24 h). Costs no attempt; 24 h in all."""
+    """Raise it in a step: not now, but in `seconds`, or "5m" (1 s to 24 h). Costs no attempt; 24 h in all."""
 
     code = "retry_after"
 
-    def __init__(self, seconds: float, message: str = "") -> None:
-        super().__init__(message or f"try again in {seconds:g} s")
-        self.seconds = min(max(float(seconds), 1.0), 86_400.0)
+    def __init__(self, seconds: durations.Duration, message: str = "") -> None:
+        try:
+            asked = seconds if isinstance(seconds, int | float) else durations.seconds(seconds)
+        except ValueError as error:
+            raise EngineError(f"RetryAfter: {error}") from error
+        self.seconds = float(min(max(1.0, asked), 86_400.0))  # in this order: of NaN it makes 1
+        super().__init__(message or f"try again in {self.seconds:g} s")
 
 
 class StepError(Exception):
@@ -48,7 +58,7 @@ class LimitExceeded(NonRetriable, EngineError):
 
 
 class NotJson(NonRetriable, EngineError):
-    """A result or a payload is not JSON; the message names the step or event."""
+    """A result or a payload is not JSON; the message names the step or event, and the place in it."""
 
     code = "not_json"
 

@@ -9,6 +9,7 @@ from app.engine import reads
 from app.engine.execution import Context, Execution
 from app.engine.steps import Step
 from app.engine.store_events import Event
+from app.lib import json_text
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ def _call(ctx: Context) -> None:
     parent = reads.get_run(execution.run.parent_run) if execution.run.parent_run else None
     if parent is None:
         return  # the run was deleted meanwhile: nothing to clean up after
-    error = parent.error or {"class": parent.status.title(), "code": parent.status, "message": parent.reason or ""}
+    error = json_text.without_traceback(parent.error) or {
+        "class": parent.status.title(),
+        "code": parent.status,
+        "message": parent.reason or "",
+    }
     outcome = Outcome(parent.id, parent.workflow, parent.status, error, ctx.event)
     execution.workflow.function(ctx, outcome)

@@ -28,7 +28,7 @@ from app.lib.zygote import Zygote, how_ended
 
 GRACE_SECONDS = 10.0  # for the step of a cancelled run to end by itself
 KILLED_SECONDS = 5.0  # for the runs of killed children to be given back
-FIRST_CODE = 64  # exit codes of children, from here on: what became of their run
+FIRST_CODE = 170  # exit codes of children, from here on: what became of their run (of sysexits.h and signals none)
 STATUSES = ("completed", "failed", "cancelled", "waiting", "paused", "queued", "lost")
 
 # The try of each step that was executing, as far as was seen, is a failed one; the next comes after the backoff.
@@ -68,8 +68,10 @@ class IsolatedWorker(Worker):
         if self._is_cut_off and code == -signal.SIGKILL:
             advance.give_back(run)
             return "queued"
-        if FIRST_CODE <= code < FIRST_CODE + len(STATUSES):
-            return STATUSES[code - FIRST_CODE]
+        status = STATUSES[code - FIRST_CODE] if code - FIRST_CODE in range(len(STATUSES)) else None
+        found = None if status in (None, "lost") else _look(run)
+        if status and not (found and found[0]):  # else a step has ended its process, with a code like that
+            return status
         self._let_go(run, how_ended(code))
         return "lost"
 
@@ -91,14 +93,20 @@ class IsolatedWorker(Worker):
             store_upkeep.heartbeat(connection, {run.id: run.epoch}, 0.0)
 
 
-def _is_overdue(run: Claimed) -> bool | None:
-    """Tell whether the child of this run has nothing to do any more; None: the database is away."""
+def _look(run: Claimed) -> tuple[bool, str | None] | None:
+    """Return whether this run is still its child's, and what is asked of it; None: the database is away."""
     try:
         with runtime().pool.connection() as connection:
-            found = store_upkeep.look(connection, [run.id]).get(run.id, (0, "", None))
+            epoch, status, requested = store_upkeep.look(connection, [run.id]).get(run.id, (0, "", None))
     except DATABASE_FAILED:
         return None
-    return found[:2] != (run.epoch, "running") or found[2] == "cancel"
+    return (epoch, status) == (run.epoch, "running"), requested
+
+
+def _is_overdue(run: Claimed) -> bool | None:
+    """Tell whether the child of this run has nothing to do any more; None: the database is away."""
+    found = _look(run)
+    return None if found is None else not found[0] or found[1] == "cancel"
 
 
 def run_worker() -> int:

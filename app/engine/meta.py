@@ -14,7 +14,7 @@ from app.engine import codec, current
 from app.engine.current import Attempt
 from app.engine.errors import EngineError, LimitExceeded
 from app.engine.store import Claimed
-from app.lib.changes import Change, Changes, fits, joined, shown
+from app.lib.changes import Change, Changes, Place, fits, joined, shown
 from app.lib.latest import Latest
 
 MAX_BYTES = 64 * codec.KIB
@@ -27,7 +27,9 @@ class Meta(Latest):
         super().__init__(is_said=run.has_meta)
         self._run = run
         self._changes = Changes()
-        self._trying: weakref.WeakSet[Attempt] = weakref.WeakSet()  # whose steps may all succeed
+        self._is_set = False  # then the order of the changes decides also how large all of them are
+        # Whose steps may all succeed, and where they are.
+        self._trying: weakref.WeakKeyDictionary[Attempt, Place] = weakref.WeakKeyDictionary()
         self.is_caught_up = False  # people must not see a counter fall while a pass goes over what is remembered
 
     def set(self, key: str, value: Any) -> None:
@@ -52,6 +54,7 @@ class Meta(Latest):
         if changes:
             with self._lock:
                 self._changes.add(tuple(position), changes)
+                self._is_set |= any(verb == "set" for verb, _ in changes.values())
                 self._run.has_meta = True
                 self._say()
 
@@ -61,6 +64,7 @@ class Meta(Latest):
     def _change(self, key: str, verb: str, value: Any) -> None:
         change: Change = (verb, json.loads(codec.dumps(value, f"What is put into ctx.meta at {key!r}")))
         attempt = current.attempt()
+        place = current.place()
         with self._lock:
             state = self._changes.so_far
             for trying in self._trying:
@@ -68,11 +72,17 @@ class Meta(Latest):
             if not fits(state.get(key), change):
                 there = state[key][1] if key in state else "nothing"
                 raise EngineError(f"ctx.meta.{verb}({key!r}, ...) does not fit: there is {there!r}. Set it first.")
-            size = len(codec.dumps(shown(joined(state, {key: change})), "ctx.meta"))
+            made = {key: change}
+            after = shown(joined(state, made))
+            self._is_set |= verb == "set"
+            if self._is_set and (not self._changes.is_ordered or len(self._trying) > (attempt in self._trying)):
+                others = [(where, trying.meta) for trying, where in self._trying.items() if trying is not attempt]
+                after = self._changes.result([*others, (place, joined(attempt.meta, made) if attempt else made)])
+            size = len(codec.dumps(after, "ctx.meta"))
             if size > MAX_BYTES:
                 raise LimitExceeded("meta_bytes", f"ctx.meta would be {size} bytes; at most {MAX_BYTES} are kept.")
             if attempt is not None:
-                self._trying.add(attempt)
-                attempt.meta.update(joined(attempt.meta, {key: change}))
+                self._trying[attempt] = place
+                attempt.meta.update(joined(attempt.meta, made))
         if attempt is None:
-            self.apply(current.place(), {key: change})
+            self.apply(place, made)

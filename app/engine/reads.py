@@ -23,7 +23,7 @@ View = TypeVar("View")
 
 @dataclass(frozen=True)
 class RunView:
-    """A run. `error` is {class, code, message}; `progress` has the shape of app.lib.progress."""
+    """A run. `error`: {class, code, message}, and `traceback` where its body broke; `progress`: app.lib.progress."""
 
     id: UUID
     workflow: str

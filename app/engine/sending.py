@@ -140,13 +140,18 @@ def driver(session: Session) -> Connection:
 
 def listen() -> None:
     """Hook into every session's transaction (once per process)."""
-    if not sa.event.contains(Session, "before_commit", _refuse_abandoned):
-        sa.event.listen(Session, "before_commit", _refuse_abandoned)
+    if not sa.event.contains(Session, "before_commit", _refuse_commit):
+        sa.event.listen(Session, "before_commit", _refuse_commit)
         outbox.listen()
 
 
-def _refuse_abandoned(_session: Session) -> None:
+def _refuse_commit(session: Session) -> None:
+    """Refuse the commit of abandoned work, and one inside a transaction step: it would be without the memo."""
     timeouts.refuse()
+    attempt = current.attempt()
+    is_whole = session.get_nested_transaction() is None
+    if attempt is not None and attempt.is_transaction and is_whole and session is runtime().ports.session():
+        raise EngineError(f"Step {attempt.key!r} must not commit: leave it out, or use session.begin_nested().")
 
 
 outbox = Outbox("engine.collected", _write, After)

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from app.engine import ai, branches, children, codec, current, memory, sending, waits
-from app.engine.checks import MAX_RETRIES
 from app.engine.children import Child
 from app.engine.errors import EngineError, Interrupt, LimitExceeded, LostLease, Park, StepError, StepKindChanged
 from app.engine.execution import Execution
 from app.engine.memory import Call
+from app.engine.options import MAX_RETRIES
 from app.engine.registry import RETRIES, registry
 from app.engine.runtime import logger, runtime
 from app.engine.store import Memo

@@ -98,7 +98,10 @@ INSERT INTO step_attempt (run_id, key, number, is_deferral, error, started_at, f
 SELECT id, %(key)s, %(number)s, %(is_deferral)s, %(error)s::json, %(started_at)s, engine_now(),
        engine_now() + %(pause)s * interval '1 second'
 FROM run WHERE id = %(run_id)s AND epoch = %(epoch)s AND status = 'running' FOR SHARE
-ON CONFLICT DO NOTHING RETURNING retry_at
+ON CONFLICT (run_id, key, number) DO UPDATE SET started_at = excluded.started_at, error = excluded.error,
+  finished_at = excluded.finished_at, retry_at = excluded.retry_at
+  WHERE step_attempt.is_deferral AND step_attempt.retry_at = %(retry_at)s
+RETURNING retry_at
 """
 
 _LEAVE = """
@@ -359,7 +362,8 @@ def record_attempt(
 ) -> tuple[bool, datetime | None]:
     """Remember a failed try; returns whether this worker goes on, and when to try again.
 
-    It does not when the run is another one's by now, or a try of this number is there already (it was written twice).
+    It does not when the run is another one's by now, or a try of this number is there already (it was written twice);
+    unless that is a deferral until `attempt.retry_at`, whose place this one takes.
     """
     values = {**vars(attempt), "run_id": run.id, "epoch": run.epoch, "error": error, "pause": pause}
     row = connection.execute(RECORD_ATTEMPT, values).fetchone()

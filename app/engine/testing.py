@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from app.engine.store import NewMemo, Stored
 __all__ = ["Hints", "runtime"]  # besides what is defined here
 
 WORKER = "drain"
+MAX_PASSES = 1_000  # over one run: of a step that is put off by a second each time, a day has 86,400
 
 
 class Clock:
@@ -70,14 +72,24 @@ def drain(*, advance: bool = False) -> list[tuple[str, str]]:
 
     Returns:
         (workflow, status) of each pass over a run, in order.
+
+    Raises:
+        AssertionError: there are more than 1,000 over one run, as of a step that is put off again and again.
     """
     _commit()
     passes: list[tuple[str, str]] = []
+    times: Counter[UUID] = Counter()
     while True:
         upkeep.run_pass()
         claimed = advancing.claim_batch(WORKER, 10)
         for item, claimed_at in claimed:
             passes.append((item.workflow, advancing.advance(item, claimed_at)))
+            times[item.id] += 1
+            if times[item.id] > MAX_PASSES:
+                told = (
+                    f"The run {item.id} of {item.workflow!r} has not ended after {MAX_PASSES} passes. A RetryAfter that"
+                )
+                raise AssertionError(f"{told} never ends goes on for 24 hours: put the step off for longer, or count.")
         if not claimed and not (advance and _jump()):
             break
     runtime().ports.session.expire_all()

@@ -49,6 +49,17 @@ def bearing_with_database(logger: Any, event: str, **about: Any) -> Iterator[Non
 
 
 @contextlib.contextmanager
+def one_by_one(logger: Any, failed: str, **about: Any) -> Iterator[None]:
+    """Leave the block on an error of its own, logged as `failed`; not on the database's: the next would fail, too."""
+    try:
+        yield
+    except DATABASE_FAILED:
+        raise
+    except Exception:
+        logger.exception(failed, **about)
+
+
+@contextlib.contextmanager
 def going_on(logger: Any, away: str, failed: str) -> Iterator[None]:
     """Leave the block on any error, and say so in the log: `away` when it is the database, else `failed`."""
     try:

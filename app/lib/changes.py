@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Change = tuple[str, Any]  # set, increment or append (then the value is a list), and the value
+Place = tuple[float, ...]
 
 
 class Changes:
@@ -16,19 +19,24 @@ class Changes:
     """
 
     def __init__(self) -> None:
-        self._places: dict[tuple[float, ...], dict[str, Change]] = {}
+        self._places: dict[Place, dict[str, Change]] = {}
+        self._last: Place = ()
         self.so_far: dict[str, Change] = {}
+        self.is_ordered = True  # they have arrived in the order of their places: `so_far` is the result
 
-    def add(self, place: tuple[float, ...], changes: Mapping[str, Change]) -> None:
+    def add(self, place: Place, changes: Mapping[str, Change]) -> None:
         """Add `changes`, made at `place`."""
+        self.is_ordered &= place >= self._last
+        self._last = max(place, self._last)
         self._places[place] = joined(self._places.get(place, {}), changes)
         self.so_far = joined(self.so_far, changes)
 
-    def result(self) -> dict[str, Any]:
-        """Return the object that they make."""
+    def result(self, more: Iterable[tuple[Place, Mapping[str, Change]]] = ()) -> dict[str, Any]:
+        """Return the object that they make, with `more` of them, which may yet be added."""
         state: dict[str, Change] = {}
-        for _, changes in sorted(self._places.items()):
-            state = joined(state, changes)
+        for _, changes in sorted([*self._places.items(), *more], key=operator.itemgetter(0)):
+            for key, change in changes.items():
+                state[key] = _then(state.get(key), change)
         return shown(state)
 
 
@@ -43,13 +51,15 @@ def shown(changes: Mapping[str, Change]) -> dict[str, Any]:
 
 
 def fits(before: Change | None, change: Change) -> bool:
-    """Tell whether `change` can follow: a number is incremented, a list is appended to."""
+    """Tell whether `change` can follow: a number is incremented (up to what JSON holds), a list is appended to."""
     verb, value = change
     if verb == "increment" and not _is_number(value):
         return False
     if before is None or verb == "set":
         return True
-    return isinstance(before[1], list) if verb == "append" else _is_number(before[1])
+    if verb == "append":
+        return isinstance(before[1], list)
+    return _is_number(before[1]) and _is_small(before[1]) and _is_small(value) and _is_small(before[1] + value)
 
 
 def _then(before: Change | None, change: Change) -> Change:
@@ -60,3 +70,7 @@ def _then(before: Change | None, change: Change) -> Change:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_small(number: float) -> bool:
+    return abs(number) <= sys.float_info.max  # the sum of two such numbers is one, or infinite, and never an error

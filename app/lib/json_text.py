@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 MAX_MESSAGE = 2000  # characters of what people are told
+MAX_PATH = 200  # characters of a path into what is not JSON; it may lead in circles
 MAX_TRACEBACK = 8192  # characters; its end says most
 NOT_JSON = (TypeError, ValueError, RecursionError)
 
@@ -20,22 +21,57 @@ def dumps(value: Any) -> str:
 
 def same_again(value: Any, text: str) -> Any:
     """Return `value` as whoever reads its JSON `text` will see it (lists for tuples, one character for surrogates)."""
-    is_same = value is None or type(value) in (int, bool) or (type(value) is str and value.isascii())
-    return value if is_same else json.loads(text)
+    if value is None or type(value) in (int, bool) or (type(value) is str and "\\ud" not in text):
+        return value
+    return json.loads(text)  # of two surrogates that are a pair it makes one character
 
 
-def shown(values: list[Any], most: int) -> str:
-    """Return a list as JSON for people to look at: what is not JSON, or over `most` bytes, is described instead."""
+def where_not_json(value: Any) -> str:
+    """Return the path to the first part of `value` that is not JSON, such as `['chapters'][3]`; empty: all of it."""
+    path = ""
+    while len(path) < MAX_PATH and isinstance(value, dict | list | tuple):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        found = next(((key, part) for key, part in parts if not _is_json(part)), None)
+        if found is None:
+            break  # a key
+        path, value = f"{path}[{found[0]!r}]", found[1]
+    return path[:MAX_PATH]
+
+
+def shown(values: list[Any], most: int, levels: int) -> str:
+    """Return a list as JSON for people to look at.
+
+    What is not JSON is described instead, and so is what is over `most` bytes or nested deeper than so many levels.
+    """
     try:
         text = _SHOWN.encode(values)
     except NOT_JSON:
         return json.dumps([_describe(value) for value in values])
-    return text if len(text) <= most else json.dumps([f"({len(text)} bytes, not kept)"])
+    if len(text) > most:
+        return json.dumps([f"({len(text)} bytes, not kept)"])
+    return json.dumps([f"(over {levels} levels deep, not kept)"]) if is_deep(values, text, levels) else text
 
 
-def error_of(error: BaseException, code: str = "error", message: str = "") -> dict[str, Any]:
-    """Return an exception as it is kept and shown: class, code, message."""
-    return {"class": type(error).__name__, "code": code, "message": printable(message or str(error))[:MAX_MESSAGE]}
+def error_of(
+    error: BaseException, code: str = "error", message: str = "", *, is_traced: bool = False
+) -> dict[str, Any]:
+    """Return an exception as it is kept and shown: class, code, message; whatever it says, or cannot say."""
+    code = printable(code) if isinstance(code, str) else "error"
+    shown = {"class": type(error).__name__, "code": code, "message": printable(text_of(message or error))[:MAX_MESSAGE]}
+    return {**shown, "traceback": traceback_of(error)} if is_traced else shown
+
+
+def without_traceback(error: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return an error as others than its run's own page may have it: where our code broke is no business of theirs."""
+    return error and {name: value for name, value in error.items() if name != "traceback"}
+
+
+def text_of(value: object) -> str:
+    """Return `str(value)`, or what it is where that raises."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  (its own __str__ may raise anything)
+        return f"<{type(value).__name__} that has no text>"
 
 
 def traceback_of(error: BaseException) -> str:
@@ -61,6 +97,14 @@ def is_deep(value: Any, text: str, levels: int) -> bool:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
     return bool(layer)
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        _EXACT.encode(value)
+    except NOT_JSON:
+        return False
+    return True
 
 
 def _describe(value: Any) -> str:

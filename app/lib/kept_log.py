@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from app.lib.json_text import text_of
 from app.lib.redaction import hide_secrets
 
 
@@ -24,7 +25,7 @@ def keeping(logger: Any, keep: Callable[[str, str, dict[str, Any]], None]) -> An
         getattr(logger, level)(text, **event)
         if level != "debug":
             if event.pop("exc_info", None) and (error := sys.exception()) is not None:
-                event["error"] = f"{type(error).__name__}: {error}"
+                event["error"] = f"{type(error).__name__}: {text_of(error)}"
             keep(level, text, hide_secrets(event))
         raise structlog.DropEvent
 

@@ -6,9 +6,12 @@ import math
 import time
 from typing import Any
 
+from app.lib.json_text import printable, text_of
 from app.lib.latest import Latest
 
 MAX_NAMES = 200
+MAX_NAME = 200  # characters
+MAX_MESSAGE = 500
 
 
 def shown(said: dict[str, Any] | None, *, is_working: bool) -> dict[str, Any] | None:
@@ -54,10 +57,11 @@ class Progress(Latest):
         """Take up what has changed."""
         with self._lock:
             state = self._known
-            if current_step is not None and current_step != state["current_step"]:
-                self._begin(current_step)
+            name = None if current_step is None else printable(text_of(current_step))[:MAX_NAME]
+            if name is not None and name != state["current_step"]:
+                self._begin(name)
             if message is not None:
-                state["message"] = str(message)[:500]
+                state["message"] = printable(text_of(message))[:MAX_MESSAGE]
             if done is not None and total and math.isfinite(done) and math.isfinite(total):  # JSON has no others
                 self._count(done, total)
             self._say()
@@ -84,7 +88,7 @@ class Progress(Latest):
             self._replays_to = None
 
     def _count(self, done: float, total: float) -> None:
-        fraction = min(max(done / total, 0.0), 1.0)
+        fraction = round(min(max(done / total, 0.0), 1.0), 9)  # a smaller one would make the time left infinite
         self._known["total_steps"] = total
         self._known["percent"] = round(100 * fraction, 1)
         now = time.monotonic()

@@ -19,6 +19,7 @@ from flask_login import current_user, login_required
 
 from app import engine
 from app.engine import RunView, StepView
+from app.lib.json_text import without_traceback
 from app.runs import forms, present, queries, service
 
 bp = Blueprint("runs_api", __name__, url_prefix="/api/runs")
@@ -119,7 +120,7 @@ def run_json(run: RunView, steps: list[StepView], *, has_contents: bool) -> dict
             "progress": run.progress,
             "meta": run.meta,
             "reason": run.reason,
-            "error": _error(run.error),
+            "error": without_traceback(run.error),
             "input": run.input,
             "output": run.output,
         }
@@ -138,13 +139,10 @@ def _step(step: StepView, *, has_contents: bool) -> dict[str, Any]:
         "finished_at": _time(step.finished_at),
     }
     if has_contents:
-        found |= {"error": _error(step.error), "input": step.input, "output": step.output, "usage": step.usage}
+        # Where in our code it broke is for the run page only.
+        error = without_traceback(step.error)
+        found |= {"error": error, "input": step.input, "output": step.output, "usage": step.usage}
     return found
-
-
-def _error(error: dict[str, Any] | None) -> dict[str, Any] | None:
-    # Where in our code it broke is for the run page only.
-    return {key: error[key] for key in error if key != "traceback"} if error else None
 
 
 def _waits_for(run: RunView, *, has_contents: bool) -> dict[str, Any] | None:

@@ -8,9 +8,11 @@ import sqlalchemy as sa
 from psycopg import errors
 
 from app.db import db
-from app.engine import advance, get_run, list_runs, send, store, store_admission, upkeep, workflow
-from app.engine.execution import Owned, lease_of
+from app.engine import advance, get_run, list_runs, send, store, store_admission, store_upkeep, upkeep, workflow
+from app.engine.beat import Beat
+from app.engine.execution import Owned, lease_of, load
 from app.engine.process import Worker
+from app.engine.registry import registry
 from app.engine.testing import clock, drain
 from app.lib.progress import Progress
 
@@ -143,3 +145,60 @@ def test_a_worker_outlives_a_claim_that_was_refused(monkeypatch):
     db.session.commit()
     monkeypatch.setattr(store, "claim_these", refused)
     assert Worker("mine").perform(list_runs()[0].id) == "elsewhere"
+
+
+def test_a_beat_that_cannot_write_of_one_run_writes_of_the_others_and_of_it_when_there_is_news(monkeypatch):
+    @workflow("telling", on="test/telling")
+    def telling(ctx, step):
+        pass
+
+    for _ in range(2):
+        send("test/telling", {}, owner_id=None)
+    db.session.commit()
+    beat, executions, asked = Beat(None), [], []
+    for run, claimed_at in advance.claim_batch("mine", 2):
+        executions.append(load(run, registry.by_name["telling"], claimed_at=claimed_at))
+        beat.watch(executions[-1])
+        executions[-1].progress.say(message="Said.")
+    first, second = [execution.run.id for execution in executions]
+    show = store_upkeep.show
+
+    def refuse_the_first(connection, run_id, epoch, values):
+        asked.append(run_id)
+        if run_id == first:
+            raise errors.InvalidTextRepresentation
+        return show(connection, run_id, epoch, values)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(store_upkeep, "show", refuse_the_first)
+        beat.show()
+        beat.show()
+    assert asked == [first, second]
+    assert [get_run(run_id).progress and get_run(run_id).progress["message"] for run_id in asked] == [None, "Said."]
+    executions[0].progress.say(message="News.")
+    beat.show()
+    db.session.rollback()
+    assert get_run(first).progress["message"] == "News."
+
+
+def test_a_beat_without_a_database_keeps_what_it_was_to_write(monkeypatch):
+    @workflow("telling", on="test/telling")
+    def telling(ctx, step):
+        pass
+
+    send("test/telling", {}, owner_id=None)
+    db.session.commit()
+    [(run, claimed_at)] = advance.claim_batch("mine", 1)
+    beat, execution = Beat(None), load(run, registry.by_name["telling"], claimed_at=claimed_at)
+    beat.watch(execution)
+    execution.progress.say(message="Said.")
+
+    def away(*_):
+        raise psycopg.OperationalError("gone")
+
+    with monkeypatch.context() as gone:
+        gone.setattr(store_upkeep, "show", away)
+        with pytest.raises(psycopg.OperationalError):
+            beat.show()
+    beat.show()
+    assert get_run(run.id).progress["message"] == "Said."

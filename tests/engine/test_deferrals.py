@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from datetime import timedelta
+
 import pytest
 
-from app.engine import RetryAfter, list_runs, list_steps, send, workflow
+from app.engine import EngineError, RetryAfter, list_runs, list_steps, memory, send, store, testing, workflow
 from app.engine.runtime import runtime
-from app.engine.testing import drain, run_workflow
+from app.engine.testing import SimulatedCrash, clock, drain, run_workflow
 from app.errors import Busy
 
 
@@ -87,3 +91,125 @@ def test_a_worker_that_lost_its_run_defers_it_no_more():
     [run] = list_runs()
     with runtime().pool.connection() as connection:
         assert connection.execute("SELECT 1 FROM step_attempt WHERE run_id = %s", [run.id]).fetchone() is None
+
+
+def test_a_body_that_was_put_off_is_not_called_earlier_because_its_worker_died_before_it_parked(monkeypatch):
+    calls = []
+
+    @workflow("patient", on="test/patient", retries=0)
+    def patient(ctx, step):
+        calls.append(1)
+        raise RetryAfter(600)
+
+    def die(*_, **__):
+        raise SimulatedCrash
+
+    send("test/patient", {}, owner_id=None)
+    with monkeypatch.context() as dying, contextlib.suppress(SimulatedCrash):
+        dying.setattr(store, "leave", die)
+        drain()
+    clock.advance(31)  # its lease is over, the ten minutes are not
+    assert drain() == [("patient", "waiting")]
+    assert len(calls) == 1
+    clock.advance(600)
+    drain()
+    assert len(calls) == 2
+
+
+def test_a_body_that_was_put_off_stays_so_when_something_wakes_its_run():
+    calls = []
+
+    @workflow("woken", on="test/woken", retries=0)
+    def woken(ctx, step):
+        calls.append(1)
+        with runtime().pool.connection() as connection:
+            store.wake(connection, [ctx.run_id])
+        raise RetryAfter(600)
+
+    send("test/woken", {}, owner_id=None)
+    assert drain() == [("woken", "waiting")]
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("5m", 300), (timedelta(hours=2), 7200), ("3d", 86_400), (0, 1), (-5, 1), (10**400, 86_400), ("0s", 1)],
+)
+def test_retry_after_takes_what_durations_take(said, seconds):
+    assert RetryAfter(said).seconds == seconds
+    assert str(RetryAfter(said)) == f"try again in {seconds:g} s"
+
+
+def test_retry_after_says_how_to_write_a_duration():
+    with pytest.raises(EngineError, match="RetryAfter: 'soon' is no duration: write '90s'"):
+        RetryAfter("soon")
+
+
+@pytest.mark.parametrize("is_in_step", [True, False])
+def test_many_deferrals_share_a_row_and_end_after_24_hours_in_all_as_well(monkeypatch, is_in_step):
+    monkeypatch.setattr(memory, "MANY_DEFERRALS", 3)
+    tries = []
+
+    @workflow("eager", on="test/eager", retries=1, backoff=(1,))
+    def eager(ctx, step):
+        def work():
+            tries.append(ctx.attempt)
+            if len(tries) == 5:
+                raise ValueError
+            raise RetryAfter(3600, f"Not now, {len(tries)}.")
+
+        step.run("work", work) if is_in_step else work()
+
+    run = run_workflow(eager, {})
+    assert (run.status, run.error["code"]) == ("failed", "retry_after")
+    # 23 times an hour and a little, a try that failed, and one that was not put off any more.
+    assert tries == [1] * 5 + [2] * 20
+    with runtime().pool.connection() as connection:
+        rows = connection.execute("SELECT number, is_deferral FROM step_attempt ORDER BY number").fetchall()
+    if is_in_step:
+        # Four share three rows; a failure; those after it have one.
+        assert rows == [(1, True), (2, True), (3, True), (4, False), (5, True), (6, False)]
+        [step] = list_steps(run.id)
+        assert [try_["error"]["message"] for try_ in step.attempts][2:] == [
+            "Not now, 4.",
+            "",
+            "Not now, 24.",
+            "Not now, 25.",
+        ]
+    else:
+        assert len(rows) == 3
+
+
+def test_a_try_that_is_abandoned_is_told_from_the_deferrals_before_it(monkeypatch):
+    """Its late result is refused by its number, which comes after that of the row which they share."""
+    monkeypatch.setattr(memory, "MANY_DEFERRALS", 1)
+    tries, release = [], threading.Event()
+
+    @workflow("timed", on="test/timed", retries=0)
+    def timed(ctx, step):
+        def work():
+            tries.append(1)
+            if len(tries) < 4:
+                raise RetryAfter(60)
+            release.wait(10)
+
+        step.run("work", work, timeout=0.01 if len(tries) == 3 else "1m")
+
+    run = run_workflow(timed, {})
+    release.set()
+    assert (run.error["code"], len(tries)) == ("timeout", 4)
+    [step] = list_steps(run.id)
+    assert [(try_["number"], try_["is_deferral"]) for try_ in step.attempts] == [(1, True), (2, False)]
+
+
+def test_a_drain_that_would_go_on_for_ever_says_why(monkeypatch):
+    monkeypatch.setattr(testing, "MAX_PASSES", 3)
+
+    @workflow("endless", on="test/endless")
+    def endless(ctx, step):
+        raise RetryAfter(0)
+
+    with pytest.raises(
+        AssertionError, match=r"of 'endless' has not ended after 3 passes. A RetryAfter that never ends"
+    ):
+        run_workflow(endless, {})

@@ -58,6 +58,28 @@ def test_the_tries_of_a_step_keep_the_traceback_and_the_runs_own_error_does_not(
     assert "traceback" not in assert_sent("run/failed", run_id=str(run.id))["error"]
 
 
+def test_the_error_of_a_body_that_broke_has_a_traceback_which_nobody_else_hears_of():
+    seen = []
+
+    @workflow("careless", on="test/careless", retries=0, on_failure=lambda _ctx, found: seen.append(found.error))
+    def careless(ctx, step):
+        return ctx.event.data["missing"]
+
+    run = run_workflow(careless, {})
+    assert "in careless" in run.error["traceback"]
+    assert run.error["traceback"].rstrip().endswith("KeyError: 'missing'")
+    assert "traceback" not in assert_sent("run/failed", run_id=str(run.id))["error"]
+    assert [list(error) for error in seen] == [["class", "code", "message"]]
+
+
+def test_the_error_of_a_body_that_was_written_for_people_has_no_traceback():
+    @workflow("refused", on="test/refused")
+    def refused(ctx, step):
+        raise Permanent("The file is empty. Choose another one.")
+
+    assert list(run_workflow(refused, {}).error) == ["class", "code", "message"]
+
+
 def test_the_log_has_the_traceback_of_an_error_that_nobody_foresaw(broken, monkeypatch):
     log = structlog.testing.CapturingLogger()
     monkeypatch.setattr(memories, "logger", log)

@@ -7,10 +7,23 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from app.db import db
-from app.engine import Isolated, RegistrationError, advance, list_runs, list_workflows, send, workflow
+from app.engine import (
+    Isolated,
+    RegistrationError,
+    advance,
+    isolated,
+    list_runs,
+    list_steps,
+    list_workflows,
+    send,
+    store_upkeep,
+    upkeep,
+    workflow,
+)
 from app.engine.queue import queue_name
 from app.engine.runtime import runtime
 from app.engine.testing import drain
+from app.lib.zygote import Child
 
 
 @pytest.fixture
@@ -76,3 +89,57 @@ def test_hints_for_isolated_runs_go_to_a_queue_of_their_own(app):
 def test_limits_under_which_nothing_could_run_are_refused(limits):
     with pytest.raises(RegistrationError):
         workflow("tight", on="test/tight", isolated=limits)(lambda _ctx, _step: None)
+
+
+class Forks:
+    """A zygote whose children do what `work` says and end with the code that it returns."""
+
+    def __init__(self, *_):
+        self.work = lambda _run: 0
+
+    def is_alive(self):
+        return True
+
+    def fork(self, order, **_):
+        child = Child(lambda _number: None)
+        child.end(self.work(order[0]))
+        return child
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    monkeypatch.setattr(isolated, "Zygote", Forks)
+    return isolated.IsolatedWorker()
+
+
+@pytest.mark.usefixtures("both")
+@pytest.mark.parametrize("code", [0, 64, *range(isolated.FIRST_CODE, isolated.FIRST_CODE + 6)])
+def test_a_step_that_ends_its_process_with_any_code_is_a_lost_process_and_a_failed_try(worker, code):
+    def work(run):
+        with runtime().pool.connection() as connection:
+            active = {"progress": None, "meta": None, "active": '{"work": "2026-01-01T00:00:00Z"}'}
+            assert store_upkeep.show(connection, run.id, run.epoch, active)
+        return code  # what os._exit(code) in a step comes to
+
+    worker.zygote.work = work
+    run_id = ask()["alone"]
+    assert worker._advance(*advance.claim_one("mine", run_id)) == "lost"
+    upkeep.run_pass()
+    db.session.rollback()
+    assert [run.status for run in list_runs(workflow="alone")] == ["queued"]  # at once, not after the lease
+    [step] = list_steps(run_id)
+    assert [attempt["error"]["code"] for attempt in step.attempts] == ["process_lost"]
+
+
+@pytest.mark.usefixtures("both")
+@pytest.mark.parametrize("status", ["completed", "queued", "lost"])
+def test_a_child_that_says_what_became_of_its_run_is_believed(worker, status):
+    def work(run):
+        if status != "lost":  # by a database that is away: its run shows as running until the lease is over
+            advance.give_back(run)
+        return isolated.FIRST_CODE + isolated.STATUSES.index(status)
+
+    worker.zygote.work = work
+    run_id = ask()["alone"]
+    assert worker._advance(*advance.claim_one("mine", run_id)) == status
+    assert list_steps(run_id) == []

@@ -272,13 +272,14 @@ def test_the_class_of_an_error_decides_about_retries(error, tries):
     assert run.error["message"]
 
 
-def test_a_transient_error_waits_as_long_as_the_other_side_said():
+@pytest.mark.parametrize("is_in_step", [True, False])
+def test_a_transient_error_waits_as_long_as_the_other_side_said(is_in_step):
     @workflow("told", on="test/told", backoff=(1,))
     def told(ctx, step):
         def fail():
             raise Transient("busy", retry_after=500)
 
-        step.run("fail", fail)
+        step.run("fail", fail) if is_in_step else fail()
 
     send("test/told", {}, owner_id=None)
     drain()

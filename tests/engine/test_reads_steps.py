@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from app.db import db
 from app.engine import RetryAfter, cancel, list_runs, list_steps, pause, send, workflow
+from app.engine.beat import Beat
 from app.engine.testing import clock, drain
 
 
@@ -108,3 +111,34 @@ def test_a_step_that_backs_off_says_until_when_and_ends_with_its_run():
 
 def put_off():
     raise RetryAfter(60, "Not now.")
+
+
+@pytest.mark.parametrize(
+    ("error", "statuses"),
+    [
+        (ValueError(), ("waiting", "backing-off")),
+        (RetryAfter(60), ("waiting", "backing-off")),
+        (None, ("paused", "completed")),
+    ],
+)
+def test_a_step_that_was_seen_running_shows_so_no_more_when_its_run_has_left(error, statuses):
+    @workflow("leaver", on="test/leave")
+    def leaver(ctx, step):
+        def work():
+            beat = Beat(None, active_after=0.0)
+            beat.watch(ctx.execution)
+            beat.show()
+            db.session.rollback()
+            assert the_step("leaver")[1].status == "running"
+            if error:
+                raise error
+            pause(ctx.run_id)
+            db.session.commit()
+
+        step.run("work", work)
+        step.run("never", int)
+
+    send("test/leave", {}, owner_id=None)
+    drain()
+    run, step = the_step("leaver")
+    assert (run.status, step.status) == statuses

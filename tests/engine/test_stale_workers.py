@@ -13,6 +13,7 @@ from app.engine import (
     get_run,
     list_runs,
     list_waits,
+    memory,
     send,
     store,
     store_upkeep,
@@ -25,7 +26,8 @@ from app.engine.execution import load
 from app.engine.registry import registry
 from app.engine.runtime import runtime
 from app.engine.store import NewMemo, PastAttempt
-from app.engine.testing import clock
+from app.engine.testing import SimulatedCrash, clock
+from app.lib.ids import new_id
 from tests.engine.locks import waits_for_a_lock
 
 
@@ -219,3 +221,22 @@ def test_what_wakes_a_run_leaves_one_that_neither_waits_nor_executes_as_it_is(ex
     with runtime().pool.connection() as connection:
         assert store.wake(connection, [list_runs()[0].id]) == []
     assert tuple(execute("SELECT * FROM run").one()) == before
+
+
+def test_no_large_result_is_left_behind_that_no_memo_knows(monkeypatch, mine, execute):
+    """It is written before its memo, in one transaction: of a stale worker's, or one that dies there, nothing stays."""
+    large = NewMemo(
+        str(mine.run.id), mine.run.epoch, "large", "run", "completed", "{1}", None, '"x"', new_id(), None, 3, 0.1
+    )
+
+    def die(*_):
+        raise SimulatedCrash
+
+    with monkeypatch.context() as dying:
+        dying.setattr(store, "checkpoint", die)
+        with pytest.raises(SimulatedCrash):
+            memory._write_alone(large)
+    assert not memory._write_alone(large._replace(epoch=mine.run.epoch - 1)).is_mine
+    assert execute("SELECT count(*) FROM blob").scalar() == 0
+    assert memory._write_alone(large).is_new
+    assert execute("SELECT count(*) FROM blob").scalar() == 1

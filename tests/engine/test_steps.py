@@ -10,7 +10,16 @@ import structlog
 
 from app.accounts.models import User
 from app.db import db
-from app.engine import Concurrency, NonRetriable, RetryAfter, StepError, list_runs, list_steps, send, workflow
+from app.engine import (
+    Concurrency,
+    NonRetriable,
+    RetryAfter,
+    StepError,
+    list_runs,
+    list_steps,
+    send,
+    workflow,
+)
 from app.engine import memory as memories
 from app.engine import steps as verbs
 from app.engine.runtime import runtime

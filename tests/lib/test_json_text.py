@@ -20,8 +20,8 @@ def test_what_is_not_json_is_refused(value):
 
 
 def test_what_is_not_json_is_described_to_people():
-    assert json.loads(json_text.shown([ID, date(2026, 1, 2), {1}], 1000)) == [str(ID), "2026-01-02", "<set>"]
-    assert json.loads(json_text.shown(["x" * 100], 50)) == ["(104 bytes, not kept)"]
+    assert json.loads(json_text.shown([ID, date(2026, 1, 2), {1}], 1000, 9)) == [str(ID), "2026-01-02", "<set>"]
+    assert json.loads(json_text.shown(["x" * 100], 50, 9)) == ["(104 bytes, not kept)"]
 
 
 def test_a_value_is_seen_again_as_its_text_has_it():
@@ -36,3 +36,26 @@ def test_a_plain_value_is_seen_again_too(value):
 
 def test_an_error_is_kept_as_the_database_can_hold_it():
     assert json_text.error_of(ValueError("a\x00b\ud800")) == {"class": "ValueError", "code": "error", "message": "a�b?"}
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ({1, 2}, ""),
+        ({"a": [1, {"b": float("nan")}]}, "['a'][1]['b']"),
+        ([{(1, 2): 3}], "[0]"),
+    ],
+)
+def test_what_is_not_json_is_found_by_its_path(value, path):
+    assert json_text.where_not_json(value) == path
+
+
+def test_a_path_that_leads_in_circles_has_an_end():
+    circle = []
+    circle.append(circle)
+    assert len(json_text.where_not_json(circle)) <= json_text.MAX_PATH
+
+
+def test_what_is_nested_too_deep_is_described_to_people():
+    assert json.loads(json_text.shown([[[[1]]]], 1000, 3)) == ["(over 3 levels deep, not kept)"]
+    assert json.loads(json_text.shown([[[1]]], 1000, 3)) == [[[1]]]
