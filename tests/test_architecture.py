@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 50
-ENGINE_LINES = 4_300
+ENGINE_LINES = 4_420
 PRODUCT = ("app", "jobs", "wsgi.py", "gunicorn.conf.py")
 
 # One violation of each wall: where it is planted, the line, and what the report must then say.

@@ -4,7 +4,6 @@ Everything is written in sorted order (idempotency keys, events, flow keys, runs
 that write the same keys in opposite orders deadlock.
 """
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -17,7 +16,7 @@ from app.engine.after import After
 from app.engine.errors import EngineError, LimitExceeded
 from app.engine.runtime import Connection, runtime
 from app.engine.store_events import NewEvent
-from app.lib import deadlocks, timeouts
+from app.lib import arguments, deadlocks, timeouts
 from app.lib.ids import new_id
 from app.lib.keys import compact
 from app.lib.outbox import Outbox
@@ -25,7 +24,6 @@ from app.lib.outbox import Outbox
 MAX_EVENTS = 5000
 MAX_NAME = 256
 RESERVED = ("run/", "schedule/", "engine/", "workflow/")
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)+")
 
 
 def send(
@@ -71,7 +69,7 @@ def make_event(
     """Check an event and give it its id; see `send` for what is refused."""
     if len(name) > MAX_NAME:
         raise LimitExceeded("event_name", f"An event's name has at most {MAX_NAME} characters.")
-    if not _NAME.fullmatch(name):
+    if not arguments.EVENT_NAME.fullmatch(name):
         raise EngineError(f"{name!r} is no event name; write it like video/uploaded.")
     if name.startswith(RESERVED):
         raise EngineError(f"{name!r} is reserved: the engine itself sends it.")

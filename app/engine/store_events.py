@@ -75,8 +75,6 @@ VALUES (%(id)s, %(name)s, %(text)s::json, %(owner_id)s, coalesce(%(owner_id)s::u
         %(occurred_at)s, %(trace)s, engine_now())
 """
 
-RELEASE_KEY = "DELETE FROM idem WHERE scope = %s AND key = %s AND holder = %s"
-
 LOAD_EVENT = "SELECT id, name, data, owner_id, created_at, occurred_at FROM event WHERE id = %s"
 
 

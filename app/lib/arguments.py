@@ -11,7 +11,7 @@ from typing import Any
 # Tells whether a text is an id: not what paths of ids are made with, nor what PostgreSQL cannot hold. The same few are
 # met over and over.
 is_id = functools.lru_cache(maxsize=4096)(re.compile(r"[^\[\]:/\0\ud800-\udfff]+").fullmatch)
-_EVENT = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)+")
+EVENT_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)+")
 
 
 def check_id(given: object) -> None:
@@ -54,7 +54,7 @@ def _check_limit(limit: object) -> None:
 def event_names(name: Any) -> tuple[str, ...]:
     """Return the names of events, of which one or several are given."""
     names = (name,) if isinstance(name, str) else tuple(name) if isinstance(name, Iterable) else ()
-    if not names or not all(isinstance(each, str) and _EVENT.fullmatch(each) for each in names):
+    if not names or not all(isinstance(each, str) and EVENT_NAME.fullmatch(each) for each in names):
         raise ValueError(f"give the full name of an event, like video/uploaded, or a list of such names, not {name!r}.")
     return names
 

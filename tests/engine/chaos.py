@@ -57,7 +57,7 @@ class Life:
     stops: Fault | None = None  # for a while, as soon as it is in no transaction
     run: Claimed | None = None  # the claim that it is advancing
     known: tuple[object, ...] = ()  # about that run, as it was when it was another's and this process woke up
-    begun: Counter[int] = field(default_factory=Counter)  # thread -> steps since then, with that in which it froze
+    begun: set[tuple[int, str]] = field(default_factory=set)  # (thread, step) since then, with that in which it froze
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def at(self, connection: psycopg.Connection | None) -> None:
@@ -77,6 +77,11 @@ class Life:
         if stops is not None:
             _stop(self, stops)
 
+    def note_step(self) -> None:
+        """Note the step that this thread is in, if its run was taken over before."""
+        if self.known and current.attempt() is not None:
+            self.begun.add((threading.get_ident(), current.key()))
+
 
 _life: ContextVar[Life | None] = ContextVar("life", default=None)
 meanwhile: list[Callable[[], object]] = []  # what others do at a fault of this kind, besides working
@@ -95,7 +100,7 @@ def point() -> None:
     """Be a seam inside a step, with nothing locked."""
     life = _life.get()
     if life is not None:
-        life.begun[threading.get_ident()] += bool(life.known)
+        life.note_step()
         life.at(None)
 
 
@@ -117,7 +122,7 @@ def live(work, faults=()):
 def advancing(run, claimed_at):
     """Advance a claimed run in this life: one that was taken over while its worker was frozen must be left alone."""
     life, status = _life.get(), None
-    life.run, life.known, life.begun = run, (), Counter()
+    life.run, life.known, life.begun = run, (), set()
     try:
         status = advance.advance(run, claimed_at)
     finally:
@@ -125,7 +130,8 @@ def advancing(run, claimed_at):
             found = [(now, then) for now, then in zip(look(run.id), life.known, strict=True) if now != then]
             assert found == [], f"a worker whose run was taken over has changed something: {found}"
             assert status in ("lost", None), f"a worker whose run was taken over says {status}"
-            assert max(life.begun.values(), default=0) <= 1, "a worker that was refused has begun another step"
+            steps = Counter(thread for thread, _ in life.begun)
+            assert max(steps.values(), default=0) <= 1, "a worker that was refused has begun another step"
         life.run = None
     return status
 
@@ -297,4 +303,4 @@ def _stop(life: Life, fault: Fault) -> None:
     is_lost = was_mine and life.run is not None and owner(life.run.id) != (life.run.epoch, "running")
     if life.run is not None and (is_lost or life.known):
         life.known = look(life.run.id)
-        life.begun[threading.get_ident()] = int(current.attempt() is not None)
+        life.note_step()
