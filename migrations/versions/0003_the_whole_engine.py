@@ -37,19 +37,10 @@ def replace_due_index(condition):
     op.create_index('ix_run_due', 'run', ['due_at'], unique=False, postgresql_where=sa.text(condition))
 
 
-def replace_claim_indexes(*columns):
-    """Let the indexes of claimable runs be sorted by `columns`."""
-    for name, kind in (('ix_run_claim', ''), ('ix_run_claim_flow', 'NOT ')):
-        op.drop_index(name, table_name='run')
-        which = sa.text(f"status = 'queued' AND held_by IS NULL AND flow_a IS {kind}NULL")
-        op.create_index(name, 'run', columns, unique=False, postgresql_where=which)
-
-
 def upgrade():
     for table, name, _, after in CHECKS:
         replace_check(table, name, after)
     replace_due_index("status IN ('waiting', 'debounced')")
-    replace_claim_indexes('workflow', 'sort_at', 'id')
     op.create_table('log',
     sa.Column('run_id', sa.UUID(), nullable=False),
     sa.Column('id', sa.UUID(), nullable=False),
@@ -101,7 +92,6 @@ def upgrade():
     sa.CheckConstraint("status IN ('open', 'matched', 'timed-out', 'closed', 'failed')", name=op.f('ck_wait_status')),
     sa.PrimaryKeyConstraint('run_id', 'key', 'topic', name=op.f('pk_wait'))
     )
-    op.create_index('ix_wait_event', 'wait', ['event_id'], unique=False, postgresql_where=sa.text('event_id IS NOT NULL'))
     op.create_index('ix_wait_taken', 'wait', ['run_id', 'event_id'], unique=True, postgresql_where=sa.text("kind = 'event' AND event_id IS NOT NULL"))
     op.create_index('ix_wait_topic', 'wait', ['topic', 'match_value'], unique=False, postgresql_where=sa.text("status = 'open'"))
     op.create_index('ix_wait_unscanned', 'wait', ['created_at'], unique=False, postgresql_where=sa.text("scanned_at IS NULL AND status = 'open'"))
@@ -119,7 +109,6 @@ def upgrade():
     op.add_column('run', sa.Column('is_cancelled_with_parent', sa.Boolean(), server_default=sa.text('false'), nullable=False))
     op.add_column('run', sa.Column('singleton_key', sa.Text(), nullable=True))
     op.add_column('run', sa.Column('debounce_key', sa.Text(), nullable=True))
-    op.add_column('run', sa.Column('hook', sa.Text(), nullable=True))
     op.add_column('run', sa.Column('trace', sa.Text(), nullable=True))
     op.add_column('run', sa.Column('deadline_at', postgresql.TIMESTAMP(timezone=True), nullable=True))
     op.add_column('run', sa.Column('finish_seconds', sa.Double(), nullable=True))
@@ -133,7 +122,6 @@ def upgrade():
     op.create_index('ix_run_open', 'run', ['workflow', 'status'], unique=False, postgresql_where=sa.text("status IN ('queued', 'running', 'waiting', 'paused', 'debounced')"))
     op.create_index('ix_run_parent', 'run', ['parent_run', 'parent_step'], unique=False, postgresql_where=sa.text('parent_run IS NOT NULL'))
     op.create_index('ix_run_singleton', 'run', ['singleton_key'], unique=False, postgresql_where=sa.text("singleton_key IS NOT NULL AND status IN ('queued', 'running', 'waiting', 'paused', 'debounced')"))
-    op.create_index('ix_run_unheeded', 'run', ['deadline_at'], unique=False, postgresql_where=sa.text("status = 'queued' AND requested = 'cancel'"))
     op.add_column('step', sa.Column('meta', postgresql.JSON(astext_type=sa.Text()), nullable=True))
     op.add_column('worker', sa.Column('workflows', postgresql.ARRAY(sa.Text()), nullable=True))
 
@@ -147,10 +135,8 @@ def downgrade():
     for table, name, before, _ in CHECKS:
         replace_check(table, name, before)
     replace_due_index("status = 'waiting'")
-    replace_claim_indexes('sort_at', 'id')
     op.drop_column('worker', 'workflows')
     op.drop_column('step', 'meta')
-    op.drop_index('ix_run_unheeded', table_name='run', postgresql_where=sa.text("status = 'queued' AND requested = 'cancel'"))
     op.drop_index('ix_run_singleton', table_name='run', postgresql_where=sa.text("singleton_key IS NOT NULL AND status IN ('queued', 'running', 'waiting', 'paused', 'debounced')"))
     op.drop_index('ix_run_open', table_name='run')
     op.drop_index('ix_run_parent', table_name='run', postgresql_where=sa.text('parent_run IS NOT NULL'))
@@ -164,7 +150,6 @@ def downgrade():
     op.drop_column('run', 'finish_seconds')
     op.drop_column('run', 'deadline_at')
     op.drop_column('run', 'trace')
-    op.drop_column('run', 'hook')
     op.drop_column('run', 'debounce_key')
     op.drop_column('run', 'singleton_key')
     op.drop_column('run', 'is_cancelled_with_parent')
@@ -178,7 +163,6 @@ def downgrade():
     op.drop_column('event', 'topic')
     op.drop_index('ix_wait_unscanned', table_name='wait', postgresql_where=sa.text("scanned_at IS NULL AND status = 'open'"))
     op.drop_index('ix_wait_topic', table_name='wait', postgresql_where=sa.text("status = 'open'"))
-    op.drop_index('ix_wait_event', table_name='wait', postgresql_where=sa.text('event_id IS NOT NULL'))
     op.drop_index('ix_wait_taken', table_name='wait', postgresql_where=sa.text("kind = 'event' AND event_id IS NOT NULL"))
     op.drop_table('wait')
     op.drop_table('stream')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -124,3 +125,10 @@ def test_two_machines_may_migrate_at_once(empty_database):
     for process in started:
         _, said = process.communicate(timeout=60)
         assert process.returncode == 0, said
+
+
+def test_a_migration_that_is_out_never_changes():
+    """Whoever has it applied would never get the change: write the next one, and add its sum to the list."""
+    listed = dict(reversed(line.split()) for line in (VERSIONS.parent / "released.sha256").read_text().splitlines())
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in VERSIONS.glob("*.py")}
+    assert listed == found, "see above; `cd migrations/versions && sha256sum *.py > ../released.sha256` writes the list"
