@@ -28,6 +28,7 @@ from app.engine import (
     upkeep,
     waits,
 )
+from app.engine.after import After
 
 Strike = Callable[[], None]
 
@@ -137,7 +138,7 @@ PLACES: dict[str, Callable[[Strike], None]] = {
         store, "leave", strike, lambda is_done, _connection, _run, status: is_done and status == "waiting"
     ),
     # The first thing after the commit of a park, an ending or a giving back.
-    "leaving-committed": lambda strike: _before(advance, "_announce", strike),
+    "leaving-committed": lambda strike: _before(After, "tell", strike, lambda told: told.topics and not _in_upkeep()),
     "finish-written": lambda strike: _after(endings, "finish", strike, lambda ended, *_: ended.is_done),
     "finish-committed": lambda strike: _after(advance, "finish_repeating", strike, lambda ended, *_: ended.is_done),
     # A wait: its row is committed and nobody has looked back; its event is taken, in a transaction that is not committed.
