@@ -6,7 +6,7 @@ from app.engine import current, sending, waits
 from app.engine.errors import OutsideCallRefused
 from app.engine.queue import Hints
 from app.engine.runtime import Ports, install, runtime
-from app.lib import outside, timeouts
+from app.lib import away, outside, timeouts
 
 LOOK_SECONDS = 0.25  # for which whoever sends an event looks for waits; workers leave that to a thread
 
@@ -20,6 +20,7 @@ def start(ports: Ports) -> None:
         state.hint, state.show_failed = hints.give, hints.show_failed
     sending.listen()
     timeouts.listen(ports.engine)
+    away.listen(ports.engine)
     outside.guard("engine", refuse_outside_call, first=True)  # the database's guard drops what was collected
 
 

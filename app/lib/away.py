@@ -67,3 +67,19 @@ def going_on(logger: Any, away: str, failed: str) -> Iterator[None]:
             yield
     except Exception:
         logger.exception(failed)
+
+
+def listen(engine: sa.Engine) -> None:
+    """Let a session whose connection was lost beside SQLAlchemy roll back and close without asking it (once an engine).
+
+    Whoever hands the driver's own connection a statement hears that it is gone; SQLAlchemy would find out in the
+    rollback after it, and raise there, where an answer is being made of the first error.
+    """
+    if not sa.event.contains(engine, "rollback", _let_go):
+        sa.event.listen(engine, "rollback", _let_go)
+
+
+def _let_go(connection: sa.Connection) -> None:
+    driver: Any = None if connection.closed or connection.invalidated else connection.connection.driver_connection
+    if driver is not None and driver.closed:
+        connection.invalidate()

@@ -170,7 +170,7 @@ class Storm:
             if is_done:
                 self.cancelled.append(run_id)
         except DATABASE_FAILED:
-            db.session.invalidate()  # a rollback would ask the connection that is lost
+            db.session.rollback()
 
     def _pause_one(self) -> Act | None:
         """Pause some run that has not ended, and resume it soon, whether or not the pause was heard to be committed."""
@@ -182,7 +182,7 @@ class Storm:
             pause(run_id)
             db.session.commit()
         except DATABASE_FAILED:
-            db.session.invalidate()  # a rollback would ask the connection that is lost
+            db.session.rollback()
             if run_id is None:
                 return None
         return Act(self.now + self.chance.uniform(0.1, 4), "resumption", lambda: self._resume(run_id))
@@ -193,7 +193,7 @@ class Storm:
             resume(run_id)
             db.session.commit()
         except DATABASE_FAILED:
-            db.session.invalidate()  # a rollback would ask the connection that is lost
+            db.session.rollback()
             return Act(self.now + 0.5, "resumption", lambda: self._resume(run_id))
         return None
 
@@ -218,14 +218,14 @@ class Storm:
             db.session.commit()
             self.confirmed = due
         except DATABASE_FAILED:
-            db.session.invalidate()  # a rollback would ask the connection that is lost
+            db.session.rollback()
 
     def _counts(self) -> dict[str, int]:
         try:
             found = dict(db.session.execute(sa.text("SELECT status, count(*) FROM run GROUP BY status")).all())
             db.session.rollback()
         except DATABASE_FAILED:
-            db.session.invalidate()  # a rollback would ask the connection that is lost
+            db.session.rollback()
             return {}
         return found
 

@@ -8,13 +8,25 @@ import sqlalchemy as sa
 from psycopg import errors
 
 from app.db import db
-from app.engine import advance, get_run, list_runs, send, store, store_admission, store_upkeep, upkeep, workflow
+from app.engine import (
+    advance,
+    get_run,
+    list_events,
+    list_runs,
+    send,
+    store,
+    store_admission,
+    store_upkeep,
+    upkeep,
+    workflow,
+)
 from app.engine.beat import Beat
 from app.engine.execution import Owned, lease_of, load
 from app.engine.process import Worker
 from app.engine.registry import registry
 from app.engine.testing import clock, drain
 from app.lib.progress import Progress
+from tests.services import run_sql
 
 REFUSALS = [errors.DeadlockDetected, errors.LockNotAvailable, errors.DiskFull]
 
@@ -202,3 +214,17 @@ def test_a_beat_without_a_database_keeps_what_it_was_to_write(monkeypatch):
             beat.show()
     beat.show()
     assert get_run(run.id).progress["message"] == "Said."
+
+
+def test_whoever_sends_on_a_connection_that_dies_hears_so_and_can_roll_back():
+    """The engine writes beside SQLAlchemy, which finds out only in the rollback: the answer to a request is made then."""
+    send("test/lost", {}, owner_id=None)
+    pid = db.session.scalar(sa.text("SELECT pg_backend_pid()"))
+    run_sql(f"SELECT pg_terminate_backend({pid}, 5000)")
+    with pytest.raises(psycopg.OperationalError):
+        db.session.commit()
+    db.session.rollback()
+    assert db.session.scalar(sa.text("SELECT count(*) FROM event")) == 0
+    send("test/found", {}, owner_id=None)
+    db.session.commit()
+    assert [event.name for event in list_events()] == ["test/found"]
