@@ -13,6 +13,7 @@ from app.engine.runtime import runtime
 from app.engine.schema import FINAL, RUNS_ON, pause, run, step_attempt
 from app.engine.store import BODY
 
+_INVOKING = "It waits for a run that it has started."
 MOST = 10  # of the runs in the way that are named
 
 
@@ -29,6 +30,7 @@ class Why:
     next_at: datetime | None = None  # when it goes on; None: that is up to others
     limit: str | None = None  # that holds it, in words
     occupied_by: tuple[UUID, ...] = ()  # the runs that have the slots of that limit, ten at most
+    child: UUID | None = None  # the run that it has started and waits for
     position: int | None = None  # in that queue: 1 is next
 
 
@@ -40,7 +42,7 @@ def why_not_started(run_id: UUID) -> Why | None:
     if row.status == "paused":
         return Why("paused", "Somebody has paused this run. It goes on when it is resumed.")
     if row.status != "queued":
-        return Why(*_why_until(row), next_at=row.due_at)
+        return _why_until(row)
     if runtime().ports.session.scalar(sa.select(pause.c.workflow).where(pause.c.workflow == row.workflow)):
         place = _place(row, run.c.workflow == row.workflow)
         return Why("workflow-paused", f"The workflow {row.workflow} is paused. Resume it.", position=place)
@@ -49,7 +51,7 @@ def why_not_started(run_id: UUID) -> Why | None:
     return _why_no_worker(row.workflow) or _why_full(row) or queued
 
 
-def _why_until(row: Any) -> tuple[str, str]:
+def _why_until(row: Any) -> Why:
     session = runtime().ports.session
     names = sorted({wait.event_name for wait in list_waits(row.id) if (wait.kind, wait.status) == ("event", "open")})
     invoked = sa.select(run.c.id).where(run.c.parent_run == row.id, run.c.parent_step.isnot(None), sa.text(RUNS_ON))
@@ -62,11 +64,12 @@ def _why_until(row: Any) -> tuple[str, str]:
         (key, "backing-off", f"Its step {key} did not succeed and is tried again."),
         (key == BODY, "backing-off", "Its body has put itself off and is tried again."),
         (names, "waiting", f"It waits for the event {' or '.join(names)}."),
-        (child, "waiting", f"It waits for the run {child}, which it has started."),
+        (child, "waiting", _INVOKING),
         (row.attempt, "backing-off", "Its body failed and is tried again."),
         (True, "sleeping", "It sleeps."),
     )
-    return next((reason, sentence) for holds, reason, sentence in reasons if holds)
+    reason, sentence = next((reason, sentence) for holds, reason, sentence in reasons if holds)
+    return Why(reason, sentence, next_at=row.due_at, child=child if sentence is _INVOKING else None)
 
 
 def _why_no_worker(workflow: str) -> Why | None:

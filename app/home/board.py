@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,8 +112,8 @@ def _running(owner_id: UUID, runs: Sequence[Any]) -> list[Running]:
 
 
 def _in_words(why: Why) -> Markup:
-    """Return what keeps a run from going on, in one line; a run that it has started without its id."""
-    said = re.sub(r"the run \S+, which it has started", "a run that it has started", why.sentence).rstrip(".")
+    """Return what keeps a run from going on, in one line."""
+    said = why.sentence.rstrip(".")
     if why.next_at is None:
         return Markup("{}.").format(said)
     until = "at the latest" if why.reason == "waiting" else "goes on"

@@ -37,8 +37,8 @@ def show_run(run_id: UUID) -> ResponseReturnValue:
 def pause_run(run_id: UUID) -> ResponseReturnValue:
     """Pause a run, after the step it is executing; return it. 409: there is nothing to pause."""
     run = queries.get_for(current_user, run_id)
-    service.pause_run(run)
-    return _changed(run, "run.pause")
+    service.pause_run(run, current_user.id)
+    return _answer(queries.get_for(current_user, run_id))
 
 
 @bp.post("/<uuid:run_id>/resume")
@@ -46,8 +46,8 @@ def pause_run(run_id: UUID) -> ResponseReturnValue:
 def resume_run(run_id: UUID) -> ResponseReturnValue:
     """Let a paused run go on, or a dead one try anew; return it. 409: it is neither, or its video is in other hands."""
     run = queries.get_for(current_user, run_id)
-    service.resume_run(run)
-    return _changed(run, "run.resume")
+    service.resume_run(run, current_user.id)
+    return _answer(queries.get_for(current_user, run_id))
 
 
 @bp.post("/<uuid:run_id>/replay")
@@ -66,7 +66,7 @@ def replay_run(run_id: UUID) -> ResponseReturnValue:
 def cancel_run(run_id: UUID) -> ResponseReturnValue:
     """Cancel a run, after the step it is executing; the owner's only. 409: it has ended."""
     run = queries.get_own(current_user, run_id)
-    service.cancel_run(run)
+    service.cancel_run(run, current_user.id)
     return _answer(queries.get_own(current_user, run_id))
 
 
@@ -82,12 +82,6 @@ def rerun_run(run_id: UUID) -> ResponseReturnValue:
     key, step_input = forms.parse_rerun_json(request.get_json(silent=True), queries.list_steps(run))
     new_id = service.rerun(run, key, step_input)
     return _answer(queries.get_own(current_user, new_id)), HTTPStatus.CREATED
-
-
-def _changed(run: RunView, action: str) -> ResponseReturnValue:
-    if not queries.owns(current_user, run):
-        service.note(current_user.id, action, run)
-    return _answer(queries.get_for(current_user, run.id))
 
 
 def _answer(run: RunView) -> Response:

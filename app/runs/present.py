@@ -61,11 +61,10 @@ def waiting(why: Why | None, steps: Sequence[StepView], *, has_contents: bool) -
     if why is None:
         return None
     said = escape(sentence(why, has_contents=has_contents).rstrip("."))
-    children = [step for step in steps if step.child and step.status == "waiting"]
-    for step in children:
-        link = Markup('<a href="{}">the run</a>').format(url_for("runs.show", run_id=step.child))
-        named = Markup('{} that its step <span class="mono">{}</span> has started').format(link, step.key)
-        said = said.replace(f"the run {step.child}, which it has started", named)
+    child = next((step for step in steps if why.child and step.child == why.child), None)
+    if child is not None:
+        link = Markup('<a href="{}">the run</a>').format(url_for("runs.show", run_id=child.child))
+        said = Markup('It waits for {} that its step <span class="mono">{}</span> has started').format(link, child.key)
     if why.position is not None and why.reason in ("queue", "concurrency"):  # what happens to others is not told here
         said += Markup(", as of {}").format(time_element(now()))
     elif why.next_at and why.reason == "sleeping":

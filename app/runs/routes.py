@@ -63,8 +63,7 @@ def show(run_id: UUID) -> str:
 def show_contents(run_id: UUID) -> str:
     """Show an administrator the contents of someone else's run, this once, and write that down."""
     run = queries.get_for(current_user, run_id)
-    if not queries.owns(current_user, run):
-        service.note(current_user.id, "run.show", run)
+    service.note(current_user.id, "run.show", run)
     return _page(run, has_contents=True, is_live=False)
 
 
@@ -85,9 +84,7 @@ def show_step(run_id: UUID, key: str) -> ResponseReturnValue:
 def cancel(run_id: UUID) -> ResponseReturnValue:
     """Cancel a run; an administrator's doing so is written down."""
     run = queries.get_for(current_user, run_id)
-    service.cancel_run(run)
-    if not queries.owns(current_user, run):
-        service.note(current_user.id, "run.cancel", run)
+    service.cancel_run(run, current_user.id)
     flash("The run is cancelled. A step that is being executed ends first.", "ok")
     return redirect(url_for(".show", run_id=run_id), 303)
 
@@ -97,9 +94,7 @@ def cancel(run_id: UUID) -> ResponseReturnValue:
 def pause(run_id: UUID) -> ResponseReturnValue:
     """Pause a run; an administrator's doing so is written down."""
     run = queries.get_for(current_user, run_id)
-    service.pause_run(run)
-    if not queries.owns(current_user, run):
-        service.note(current_user.id, "run.pause", run)
+    service.pause_run(run, current_user.id)
     flash("The run is paused. A step that is being executed ends first.", "ok")
     return redirect(url_for(".show", run_id=run_id), 303)
 
@@ -109,9 +104,7 @@ def pause(run_id: UUID) -> ResponseReturnValue:
 def resume(run_id: UUID) -> ResponseReturnValue:
     """Let a paused run go on, or one that was given up try anew; an administrator's doing so is written down."""
     run = queries.get_for(current_user, run_id)
-    service.resume_run(run)
-    if not queries.owns(current_user, run):
-        service.note(current_user.id, "run.resume", run)
+    service.resume_run(run, current_user.id)
     flash("The run tries anew." if run.status == "dead" else "The run goes on.", "ok")
     return redirect(url_for(".show", run_id=run_id), 303)
 

@@ -1,4 +1,7 @@
-"""What people do to runs. Whose run it is has been checked by the caller (`queries.get_for`)."""
+"""What people do to runs. Whose run it is has been checked by the caller (`queries.get_for`).
+
+That an administrator has done it to somebody else's run is written down with it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from app.runs.models import AuditEntry
 from app.videos import service as videos
 
 
-def cancel_run(run: RunView) -> None:
+def cancel_run(run: RunView, actor_id: UUID) -> None:
     """Cancel a run: at once, or after the step it is executing.
 
     Raises:
@@ -21,9 +24,10 @@ def cancel_run(run: RunView) -> None:
     """
     if not engine.cancel(run.id, "cancelled on its page"):
         raise Conflict("This run has already ended, so there is nothing to cancel.")
+    note(actor_id, "run.cancel", run)
 
 
-def pause_run(run: RunView) -> None:
+def pause_run(run: RunView, actor_id: UUID) -> None:
     """Pause a run: at once, or after the step it is executing.
 
     Raises:
@@ -31,9 +35,10 @@ def pause_run(run: RunView) -> None:
     """
     if not engine.pause(run.id):
         raise Conflict("This run has ended, is paused or is being cancelled, so there is nothing to pause.")
+    note(actor_id, "run.pause", run)
 
 
-def resume_run(run: RunView) -> None:
+def resume_run(run: RunView, actor_id: UUID) -> None:
     """Let a paused run go on, one that is about to pause not pause, and one that was given up try anew.
 
     Raises:
@@ -44,6 +49,7 @@ def resume_run(run: RunView) -> None:
         videos.take_up_again(run, _goes_on_at(engine.list_steps(run.id)))
     if not engine.resume(run.id):
         raise Conflict("This run is neither paused nor given up, so there is nothing to resume.")
+    note(actor_id, "run.resume", run)
 
 
 def replay(run: RunView) -> UUID:
@@ -116,7 +122,8 @@ def _goes_on_at(steps: list[StepView]) -> str | None:
     return next(failed, steps[-1].key if steps else None)
 
 
-def note(user_id: UUID, action: str, run: RunView) -> None:
-    """Write into the audit log that an administrator did something with someone else's run."""
-    db.session.add(AuditEntry(user_id=user_id, action=action, subject=f"run:{run.id}"))
-    db.session.flush()
+def note(actor_id: UUID, action: str, run: RunView) -> None:
+    """Write into the audit log what an administrator does with somebody else's run; of one's own, nothing."""
+    if run.owner_id != actor_id:
+        db.session.add(AuditEntry(user_id=actor_id, action=action, subject=f"run:{run.id}"))
+        db.session.flush()

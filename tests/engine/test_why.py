@@ -191,7 +191,7 @@ def test_a_sleeping_and_a_waiting_run(a_worker, execute):
     assert why(run_id).reason == "sleeping"
     child = start(how="defer")
     execute("UPDATE run SET parent_run = :run, parent_step = 'embed' WHERE id = :child", run=run_id, child=child)
-    assert (why(run_id).reason, str(child) in why(run_id).sentence) == ("waiting", True)
+    assert (why(run_id).reason, why(run_id).child) == ("waiting", child)
     execute(
         """INSERT INTO wait (run_id, key, topic, kind, since, created_at)
         VALUES (:id, 'w', '\\:test/approved', 'event', now(), now()), (:id, 'w', 'x\\:test/refused', 'event', now(), now()),
