@@ -142,7 +142,9 @@ def _is_isolated_alive() -> bool:
 def upkeep() -> Check:
     """Look for the last finished pass of upkeep, which a worker or an upkeep process makes."""
     last = engine.last_upkeep()
-    if last is None or now() - last > UPKEEP_SILENCE:
+    if last is None:  # also in the seconds after a start
+        return _bad("upkeep", "No pass was made yet. Just started? Ask again soon; if not: `throughline upkeep`.")
+    if now() - last > UPKEEP_SILENCE:
         return _bad("upkeep", "Nobody keeps the engine's time. Start it: `throughline upkeep`.")
     return Check("upkeep", is_ok=True, sentence=f"last pass {max(0, round((now() - last).total_seconds()))} s ago")
 
