@@ -44,7 +44,7 @@ class Ended:
 
 FLOWS = "SELECT DISTINCT key FROM run, unnest(ARRAY[flow_a, flow_b]) AS key WHERE id = ANY(%s) AND key IS NOT NULL"
 
-CLOSE_WAITS = "UPDATE wait SET status = 'closed' WHERE run_id = %s AND status = 'open'"
+CLOSE_WAITS = "UPDATE wait SET status = 'closed' WHERE run_id = %s AND wait.status || '' = 'open'"
 
 # With those that wait for one of them: its end wakes them, and they are older.
 LOCK = f"""

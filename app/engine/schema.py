@@ -120,7 +120,8 @@ index("ix_run_owner", run, "owner_id id")
 index("ix_run_subject", run, "subject id", "subject IS NOT NULL")
 index("ix_run_workflow", run, "workflow id")
 # Count those that have not ended, without reading them (metrics).
-index("ix_run_open", run, "workflow status", RUNS_ON)
+# Not `RUNS_ON`: where the planner thinks that few runs go on, it would look for one of them by walking through all.
+index("ix_run_open", run, "workflow status", "finished_at IS NULL")
 
 step = _table(
     "step",
@@ -172,7 +173,8 @@ wait = _table(
     one_of("kind", "event", "cancel"),
     one_of("status", "open", "matched", "timed-out", "closed", "failed"),
 )
-# The waits that an event may end (waits.look_for_waits).
+# The waits that an event may end (waits.look_for_waits). What looks for those of one run writes `status || ''`: where
+# the planner thinks that few waits are open, it would walk through all of them here.
 index("ix_wait_topic", wait, "topic match_value", "status = 'open'")
 # Waits whose worker died before it had looked back, and new ones of cancel_on (waits.look_for_forgotten).
 index("ix_wait_unscanned", wait, "created_at", "scanned_at IS NULL AND status = 'open'")

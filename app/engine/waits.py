@@ -50,7 +50,7 @@ WHERE run_id = %s AND key = coalesce(%s, key) AND kind = 'event' ORDER BY key, e
 
 TIME_OUT = """
 UPDATE wait SET status = 'timed-out'
-WHERE run_id = %(run_id)s AND key = %(key)s AND status = 'open' AND due_at <= engine_now() RETURNING key
+WHERE run_id = %(run_id)s AND key = %(key)s AND wait.status || '' = 'open' AND due_at <= engine_now() RETURNING key
 """
 
 # PostgreSQL cannot look into an event that has a null character or half a character somewhere: `_fits` does so. Only
@@ -63,7 +63,7 @@ SELECT wait.run_id, wait.key, wait.topic, wait.kind, wait.match_path, wait.match
             THEN event.data END AS data,
        CASE WHEN wait.condition IS NOT NULL THEN cause.data END AS cause_data
 FROM event
-JOIN wait ON wait.topic = event.topic AND wait.status = 'open'
+JOIN wait ON wait.topic = event.topic
 JOIN run ON run.id = wait.run_id AND run.event_id <> event.id
 LEFT JOIN event AS cause ON cause.id = run.event_id
 WHERE coalesce(event.matched_at, engine_now()) >= wait.since
@@ -71,15 +71,15 @@ WHERE coalesce(event.matched_at, engine_now()) >= wait.since
            ELSE md5(event.data #>> wait.match_path) = wait.match_value END
 """
 
+_OPEN_PAIRS = f"{_PAIRS} AND event.id = %(id)s AND wait.topic = %(topic)s AND wait.status = 'open' AND wait.match_value"
 # Of 100,000 waits for this name, those that are for one of the event's values, and those that are for any.
 PAIRS_OF_EVENT = f"""
-{_PAIRS} AND event.id = %(id)s AND wait.topic = %(topic)s AND wait.match_value = ANY(%(values)s)
-UNION ALL {_PAIRS} AND event.id = %(id)s AND wait.topic = %(topic)s AND wait.match_value IS NULL
+{_OPEN_PAIRS} = ANY(%(values)s) UNION ALL {_OPEN_PAIRS} IS NULL
 ORDER BY run_id, waited_at, key
 """
 
 # Nothing that arrived after `since` was written an hour before it: so much of an index is enough.
-PAIRS_OF_WAIT = f"""{_PAIRS} AND wait.run_id = %s AND wait.key = %s
+PAIRS_OF_WAIT = f"""{_PAIRS} AND wait.run_id = %s AND wait.key = %s AND wait.status || '' = 'open'
   AND event.created_at >= wait.since - interval '1 hour'
   AND (event.matched_at IS NULL OR wait.scanned_at IS NULL)
 ORDER BY event.created_at, event.id
@@ -92,7 +92,7 @@ WITH mine AS (SELECT id, created_at FROM event WHERE id = %(event_id)s), older A
   WHERE event.matched_at IS NULL AND (event.created_at, event.id) < (mine.created_at, mine.id))
 SELECT DISTINCT run_id, key
 FROM wait JOIN unnest(%(runs)s::uuid[], %(keys)s::text[]) AS fit (run_id, key) USING (run_id, key)
-WHERE status = 'open' AND (scanned_at IS NULL OR topic IN (SELECT topic FROM older))
+WHERE wait.status || '' = 'open' AND (scanned_at IS NULL OR topic IN (SELECT topic FROM older))
 """
 
 LOCK_RUNS = "SELECT id FROM run WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
@@ -102,13 +102,13 @@ TAKE = """
 UPDATE wait SET status = CASE WHEN wait.topic = %(topic)s THEN 'matched' ELSE 'closed' END,
                 event_id = CASE WHEN wait.topic = %(topic)s THEN %(event_id)s::uuid END
 FROM unnest(%(runs)s::uuid[], %(keys)s::text[]) AS mine (run_id, key)
-WHERE wait.run_id = mine.run_id AND wait.key = mine.key AND wait.status = 'open' AND NOT EXISTS (
+WHERE wait.run_id = mine.run_id AND wait.key = mine.key AND wait.status || '' = 'open' AND NOT EXISTS (
   SELECT FROM wait AS taken
   WHERE taken.run_id = mine.run_id AND taken.kind = 'event' AND taken.event_id = %(event_id)s::uuid)
 RETURNING wait.run_id
 """
 
-SPOIL = "UPDATE wait SET status = 'failed', error = %s WHERE run_id = %s AND key = %s AND status = 'open'"
+SPOIL = "UPDATE wait SET status = 'failed', error = %s WHERE run_id = %s AND key = %s AND wait.status || '' = 'open'"
 # A debounce may put another wait under the same key during the look: that one's look is yet to come.
 UNSCANNED = "SELECT array_agg(created_at) FROM wait WHERE run_id = %s AND key = %s AND scanned_at IS NULL"
 SCANNED = "UPDATE wait SET scanned_at = engine_now() WHERE run_id = %s AND key = %s AND created_at = ANY(%s)"
