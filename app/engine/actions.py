@@ -16,6 +16,7 @@ from app.engine.store import RunRow
 from app.engine.store_events import Event
 from app.engine.store_starting import NewRun
 from app.lib import json_text
+from app.lib.ids import parse_id
 from app.lib.rows import row_of
 
 _PAUSE = """
@@ -180,10 +181,9 @@ def _lock_run(session: Session, run_id: UUID) -> RunRow | None:
 
 
 def _id_of(run_id: UUID | str) -> UUID:
-    try:
-        return UUID(str(run_id))
-    except ValueError as error:
-        raise UnknownRun(f"{run_id!r} is no run's id; list_runs() shows those there are.") from error
+    if (known := parse_id(run_id)) is None:
+        raise UnknownRun(f"{run_id!r} is no run's id; list_runs() shows those there are.")
+    return known
 
 
 def _fork(connection: Connection, run_id: UUID) -> tuple[NewRun, str]:

@@ -1,5 +1,6 @@
 """Runs that a step invokes: found again by their parent's step, which waits for their end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -75,6 +76,13 @@ def outcome(execution: Execution, key: str, child: Child) -> Any:
     if child.is_cancelled_with_parent:
         endings.cancel_alone(found.id, "the run that it belongs to waits no longer")
     raise ChildFailed("timeout", f"The run {found.id} of {child.workflow!r} has not ended in {child.seconds:g} s.")
+
+
+def edited(given: Sequence[Any]) -> dict[str, Any]:
+    """Return the payload for a child from the step's input, which a person may have edited."""
+    if len(given) == 1 and isinstance(given[0], dict) and isinstance(data := given[0].get("data"), dict):
+        return data
+    raise ChildFailed("input", 'The input of a step that invokes cannot be this: write [{"data": {...}}].')
 
 
 def _find(execution: Execution, key: str | None = None) -> dict[str, _Found]:

@@ -15,6 +15,8 @@ from app.engine.runtime import runtime
 from app.engine.schema import FINAL, event, pause, run, schedule, step_attempt, wait, worker
 from app.engine.store import BODY
 from app.engine.store_events import Event
+from app.lib import json_text
+from app.lib.ids import parse_id
 from app.lib.rows import columns_of, views
 
 MAX_PAGE = 500
@@ -142,7 +144,7 @@ _RUN = sa.select(*columns_of(RunView, run, "input"), event.c.data.label("input")
 
 def get_run(run_id: UUID) -> RunView | None:
     """Return the run, or None."""
-    return next(iter(_views(RunView, _RUN.where(run.c.id == run_id))), None)
+    return next(iter(_views(RunView, _RUN.where(run.c.id == parse_id(run_id)))), None)
 
 
 def list_runs(
@@ -173,22 +175,23 @@ FILTERS = {name: (run.c[name], operator.eq) for name in ("owner_id", "workflow",
 
 def matching(query: sa.Select[Any], wanted: Mapping[str, Any]) -> sa.Select[Any]:
     """Return `query` for the runs that have what `wanted` says (values or their text); None wants nothing."""
-    for name, value in wanted.items():
+    for name, asked in wanted.items():
         column, compare = FILTERS[name]
+        value = json_text.printable(asked) if isinstance(asked, str) else asked  # as none is that cannot be held
         query = query if value is None else query.where(compare(column, sa.cast(value, column.type)))
     return query
 
 
 def get_event(event_id: UUID) -> Event | None:
     """Return the event, or None."""
-    return next(iter(_views(Event, sa.select(*columns_of(Event, event)).where(event.c.id == event_id))), None)
+    return next(iter(_views(Event, sa.select(*columns_of(Event, event)).where(event.c.id == parse_id(event_id)))), None)
 
 
 def list_events(
     *, owner_id: UUID | None = None, name: str | None = None, before: UUID | None = None, limit: int = 50
 ) -> list[Event]:
     """Return events, newest first, of one owner or of one name if given; pages as `list_runs`."""
-    wanted = ((event.c.owner_id, owner_id), (event.c.name, name))
+    wanted = ((event.c.owner_id, owner_id), (event.c.name, name and json_text.printable(name)))
     query = sa.select(*columns_of(Event, event)).where(*(column == it for column, it in wanted if it is not None))
     query = query if before is None else query.where(event.c.id < before)
     return _views(Event, query.order_by(event.c.id.desc()).limit(min(limit, MAX_PAGE)))

@@ -54,7 +54,7 @@ class Workflow:
             certain. It costs some 20 ms a claim; `ctx` and `step` are the same.
     """
 
-    name: options.Name
+    name: options.Name = ""
     _: KW_ONLY
     on: options.Trigger = ()
     cron: options.Cron | None = None
@@ -78,9 +78,10 @@ class Workflow:
     is_hook: bool = False  # the function is another workflow's on_failure
 
     def __post_init__(self) -> None:
-        """Refuse `@workflow` without parentheses, which would make a workflow of the function's name."""
-        if callable(self.name):
-            raise RegistrationError(f'Write @workflow("name", ...) above {self.name!r}: its name comes first.')
+        """Refuse `@workflow` and `@workflow()`: the first would make a workflow of the function's name."""
+        if callable(self.name) or not self.name:
+            above = f" above {self.name!r}" if self.name else ""
+            raise RegistrationError(f'Write @workflow("name", ...){above}: its name comes first.')
 
     def __call__(self, function: Function) -> Function:
         """Register `function` as this workflow.
@@ -88,11 +89,12 @@ class Workflow:
         Raises:
             RegistrationError: an option is illegal, alone or with another, or the name is taken.
         """
-        registry.add(replace(self, function=function))
+        made = [replace(self, function=function)]
+        check(made[0])
         if self.hook and self.on_failure:
             tries = max(self.retries, RETRIES)  # a hook that gives up leaves rows as they must not stay
-            hook = Workflow(self.hook, function=self.on_failure, retries=tries, backoff=self.backoff, is_hook=True)
-            registry.add(hook)
+            made += [Workflow(self.hook, function=self.on_failure, retries=tries, backoff=self.backoff, is_hook=True)]
+        registry.add(*made)
         return function
 
     @functools.cached_property
@@ -161,18 +163,19 @@ class Registry:
 
     by_name: dict[str, Workflow] = field(default_factory=dict)
 
-    def add(self, workflow: Workflow) -> None:
-        """Add `workflow`.
+    def add(self, *workflows: Workflow) -> None:
+        """Add all of `workflows`, or none.
 
         Raises:
-            RegistrationError: the name is taken or an option is illegal.
+            RegistrationError: a name is taken or an option is illegal.
         """
-        check(workflow)
-        known = self.by_name.get(workflow.name)
-        if known is not None and _place(known.function) != _place(workflow.function):
-            both = f"{_place(known.function)} and {_place(workflow.function)}"
-            raise RegistrationError(f"Two workflows are called {workflow.name!r}, {both}; give one another name.")
-        self.by_name[workflow.name] = workflow
+        for workflow in workflows:
+            check(workflow)
+            known = self.by_name.get(workflow.name)
+            if known is not None and _place(known.function) != _place(workflow.function):
+                both = f"{_place(known.function)} and {_place(workflow.function)}"
+                raise RegistrationError(f"Two workflows are called {workflow.name!r}, {both}; give one another name.")
+        self.by_name |= {workflow.name: workflow for workflow in workflows}
 
     def name_of(self, workflow: str | Callable[..., Any]) -> str:
         """Return the name of a workflow given by its name or its function.

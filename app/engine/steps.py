@@ -26,7 +26,7 @@ from app.engine.store_events import Event
 from app.engine.waits import Wanted
 from app.lib import arguments
 from app.lib.away import DATABASE_FAILED, is_away
-from app.lib.durations import Duration, optional, seconds
+from app.lib.durations import Duration, above_zero, seconds
 
 MAX_STEPS = 10_000
 MAX_KEY = 500
@@ -78,7 +78,7 @@ class Step:
         Raises:
             StepError: it failed for good.
         """
-        most = None if timeout is None else _fit(id, seconds, timeout)
+        most = None if timeout is None else _fit(id, above_zero, timeout)
         return self._advance("run", id, Call(function, args, kwargs, retries, most))
 
     def transaction(
@@ -99,11 +99,12 @@ class Step:
             StepError: it failed for good.
         """
         _fit(id, arguments.check_call, function, retries, MAX_RETRIES)
+        most = None if timeout is None else _fit(id, above_zero, timeout)
 
         def with_session(*args: Any, **kwargs: Any) -> Any:
             return function(runtime().ports.session(), *args, **kwargs)
 
-        return self._advance("transaction", id, Call(with_session, args, kwargs, retries, _fit(id, optional, timeout)))
+        return self._advance("transaction", id, Call(with_session, args, kwargs, retries, most))
 
     def send_event(self, id: str, name: str, data: dict[str, Any], *, owner_id: UUID | None = None) -> str:
         """Send an event, once in this run, and return its id. Its owner is the run's unless given.
@@ -187,8 +188,8 @@ class Step:
         child = Child(name, {} if data is None else data, _fit(id, seconds, timeout), cancel_child)
         shown = {"workflow": name, "data": child.data}
 
-        def await_child(key: str, given: dict[str, Any]) -> Any:
-            return children.outcome(self._execution, key, replace(child, data=given["data"]))
+        def await_child(key: str, given: Any) -> Any:
+            return children.outcome(self._execution, key, replace(child, data=children.edited(given)))
 
         return self._await("invoke", id, shown, await_child)
 
@@ -279,7 +280,7 @@ class Step:
 
         A rerun may put something else in the place of what is shown.
         """
-        return self._advance(kind, id, Call(lambda given: outcome(current.key(), given), (shown,), {}, RETRIES))
+        return self._advance(kind, id, Call(lambda *given: outcome(current.key(), given), (shown,), {}, RETRIES))
 
     def _branch_out(self, id: str, calls: Sequence[tuple[str, Callable[[Step], Any]]], limit: int) -> list[Any]:
         with self._leaving(is_branching=True):

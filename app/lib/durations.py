@@ -16,6 +16,13 @@ def optional(value: Duration | None) -> float | None:
     return None if value is None else seconds(value)
 
 
+def above_zero(value: Duration) -> float:
+    """Return a duration that is longer than 0 in seconds; as `seconds`."""
+    if found := seconds(value):
+        return found
+    raise ValueError(f"{value!r} leaves no time: write a duration longer than 0.")
+
+
 def seconds(value: Duration) -> float:
     """Return a duration in seconds (0 to ten years).
 

@@ -15,10 +15,10 @@ def new_id() -> uuid.UUID:
     return uuid7()
 
 
-def parse_id(text: str) -> uuid.UUID | None:
-    """Return the UUID written in `text` in its canonical form, or None when it is not one."""
+def parse_id(text: object) -> uuid.UUID | None:
+    """Return the UUID that `text` is, or that is written in it, or None when it is none."""
     try:
-        return uuid.UUID(text)
+        return uuid.UUID(str(text))
     except ValueError:
         return None
 

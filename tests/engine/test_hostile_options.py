@@ -175,6 +175,18 @@ def test_workflow_without_parentheses_says_to_write_them():
             """Be registered under no name."""
 
 
+def test_workflow_with_empty_parentheses_says_what_to_write():
+    with pytest.raises(RegistrationError, match=r'Write @workflow\("name", ...\)'):
+        workflow()
+
+
+def test_a_workflow_whose_hook_cannot_be_registered_is_not_registered_either():
+    register(name="w-failed")
+    with pytest.raises(RegistrationError, match="Two workflows are called 'w-failed'"):
+        register(on_failure=lambda _ctx, _outcome: None)
+    assert registry.names() == ["w-failed"]
+
+
 def test_a_name_that_is_taken_by_a_function_called_alike_is_refused():
     def one(ctx, step):
         """Be of one module."""

@@ -90,6 +90,25 @@ def test_a_rerun_of_an_invoke_takes_edited_input():
     assert get_run(again).output == 2
 
 
+@pytest.mark.parametrize("given", [[], [{}], ["child"], [{"data": [1]}], [{"data": {}}, 2]])
+def test_edited_input_that_an_invoke_cannot_take_fails_the_step_with_what_to_write(given):
+    @workflow("child")
+    def child(ctx, step):
+        """Be invoked."""
+
+    @workflow("w", on="test/w", retries=0)
+    def w(ctx, step):
+        return step.invoke("embed", child, {"n": 1})
+
+    run = run_workflow(w, {})
+    again = rerun_from(run.id, "embed", given)
+    drain(advance=True)
+    error = get_run(again).error
+    assert (get_run(again).status, error["code"]) == ("failed", "child_input")
+    assert 'write [{"data": {...}}]' in error["message"]
+    assert len(list_steps(again)[0].attempts) <= 1
+
+
 @pytest.mark.parametrize("owner", [None, "01910000-004d-7000-8000-000000000000"])
 def test_a_rerun_of_send_event_takes_a_new_payload_with_or_without_an_owner(owner):
     @workflow("w", on="test/w", retries=0)

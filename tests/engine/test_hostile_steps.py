@@ -60,6 +60,8 @@ def refusal(work):
         (lambda s: s.run("a", int, retries=1.0), "from 0 to 20"),
         (lambda s: s.transaction("a", int, retries=float("nan")), "from 0 to 20"),
         (lambda s: s.run("a", int, retries="2"), "from 0 to 20"),
+        (lambda s: s.run("a", int, timeout=0), "longer than 0"),
+        (lambda s: s.transaction("a", int, timeout="0s"), "longer than 0"),
         (lambda s: s.map("m", print, [1], limit=0), "at least 1"),
         (lambda s: s.map("m", print, [1], limit=1.5), "at least 1"),
         (lambda s: s.map("m", print, "text"), "a list of items"),

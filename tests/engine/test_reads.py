@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.db import db
 from app.engine import (
     get_event,
+    get_run,
     list_events,
     list_runs,
     list_schedules,
@@ -42,6 +43,17 @@ def test_an_event_is_found_by_its_id():
     found = get_event(event_id)
     assert (found.name, found.data, found.owner_id) == ("test/a", {"n": 1}, None)
     assert get_event(new_id()) is None
+
+
+def test_what_cannot_be_an_id_or_a_name_is_not_found():
+    send("test/a", {}, owner_id=None)
+    db.session.commit()
+    for nonsense in ("nonsense", "", "a\0", 5, None):
+        assert get_run(nonsense) is None
+        assert get_event(nonsense) is None
+    assert list_runs(workflow="a\0") == []
+    assert list_runs(subject="\ud800") == []
+    assert list_events(name="a\0") == []
 
 
 def test_the_waits_of_a_run_are_listed_with_the_names_of_their_events(execute):
