@@ -89,12 +89,7 @@ class Workflow:
         Raises:
             RegistrationError: an option is illegal, alone or with another, or the name is taken.
         """
-        made = [replace(self, function=function)]
-        check(made[0])
-        if self.hook and self.on_failure:
-            tries = max(self.retries, RETRIES)  # a hook that gives up leaves rows as they must not stay
-            made += [Workflow(self.hook, function=self.on_failure, retries=tries, backoff=self.backoff, is_hook=True)]
-        registry.add(*made)
+        registry.add(replace(self, function=function))
         return function
 
     @functools.cached_property
@@ -163,19 +158,28 @@ class Registry:
 
     by_name: dict[str, Workflow] = field(default_factory=dict)
 
-    def add(self, *workflows: Workflow) -> None:
-        """Add all of `workflows`, or none.
+    def add(self, workflow: Workflow) -> None:
+        """Add `workflow` and its hook, or none of the two.
 
         Raises:
             RegistrationError: a name is taken or an option is illegal.
         """
-        for workflow in workflows:
-            check(workflow)
-            known = self.by_name.get(workflow.name)
-            if known is not None and _place(known.function) != _place(workflow.function):
-                both = f"{_place(known.function)} and {_place(workflow.function)}"
-                raise RegistrationError(f"Two workflows are called {workflow.name!r}, {both}; give one another name.")
-        self.by_name |= {workflow.name: workflow for workflow in workflows}
+        self._refuse(workflow)
+        if workflow.hook and workflow.on_failure:
+            tries = max(workflow.retries, RETRIES)  # a hook that gives up leaves rows as they must not stay
+            function, backoff = workflow.on_failure, workflow.backoff
+            hook = Workflow(workflow.hook, function=function, retries=tries, backoff=backoff, is_hook=True)
+            self._refuse(hook)
+            self.by_name[hook.name] = hook
+        self.by_name[workflow.name] = workflow
+
+    def _refuse(self, workflow: Workflow) -> None:
+        """Refuse a workflow whose options are illegal, or whose name is another's."""
+        check(workflow)
+        known = self.by_name.get(workflow.name)
+        if known is not None and _place(known.function) != _place(workflow.function):
+            both = f"{_place(known.function)} and {_place(workflow.function)}"
+            raise RegistrationError(f"Two workflows are called {workflow.name!r}, {both}; give one another name.")
 
     def name_of(self, workflow: str | Callable[..., Any]) -> str:
         """Return the name of a workflow given by its name or its function.
