@@ -37,6 +37,8 @@ class User(Base):
     theme: Mapped[str] = mapped_column(sa.String(10), default="system", server_default="system")
     is_admin: Mapped[bool] = mapped_column(default=False)
     is_disabled: Mapped[bool] = mapped_column(default=False)
+    budget_microusd: Mapped[int | None] = mapped_column(sa.BigInteger)  # a month; null: as the settings have it
+    storage_quota_bytes: Mapped[int | None] = mapped_column(sa.BigInteger)  # null: as the settings have it
     created_at: Mapped[datetime] = mapped_column(default=now)
 
     is_authenticated = True

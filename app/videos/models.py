@@ -17,6 +17,9 @@ from app.lib.ids import new_id
 
 DIMENSIONS = 1536
 STATUSES = ("pending", "transcribing", "processing", "embedding", "completed", "failed", "cancelled")
+RENDITION_STATUSES = ("making", "ready", "failed")
+SOURCES = ("model", "captions", "edit", "import", "restore")
+NOTICE_KINDS = ("ready", "failed")
 FINAL = ("completed", "failed", "cancelled")
 
 
@@ -31,6 +34,7 @@ class Video(Base):
     __tablename__ = "video"
     __table_args__ = (
         _one_of("status", STATUSES),
+        _one_of("rendition_status", RENDITION_STATUSES),
         # The library: one person's videos, newest first.
         sa.Index("ix_video_owner_created", "owner_id", sa.text("created_at DESC"), sa.text("id DESC")),
         # "You already have this one": the same content of one person.
@@ -52,6 +56,12 @@ class Video(Base):
     storage_key: Mapped[str] = mapped_column(sa.String(300), unique=True)
     captions_key: Mapped[str | None] = mapped_column(sa.String(300))  # a caption file uploaded beside it
     poster_key: Mapped[str | None] = mapped_column(sa.String(300))
+    # A copy that browsers play where the original is not; no status: none is needed, or none was asked for.
+    rendition_status: Mapped[str | None] = mapped_column(sa.String(20))
+    rendition_key: Mapped[str | None] = mapped_column(sa.String(300))
+    rendition_type: Mapped[str | None] = mapped_column(sa.String(100))
+    rendition_bytes: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+    rendition_error: Mapped[str | None] = mapped_column(sa.Text)  # a sentence for the person
     waveform: Mapped[list[Any] | None]  # up to 1,000 peaks between 0 and 1
 
     media_type: Mapped[str] = mapped_column(sa.String(100))
@@ -95,11 +105,14 @@ class Upload(Base):
 
 
 class Transcript(Base):
-    """One transcript of a video; a new transcription or edit makes a new one."""
+    """One version of a video's transcript; a new transcription, edit, import or restore makes a new one.
+
+    `model` is the one whose words it holds, also after edits: what the sandbox heard stays a rough draft.
+    """
 
     __tablename__ = "transcript"
     __table_args__ = (
-        _one_of("source", ("model", "captions")),
+        _one_of("source", SOURCES),
         sa.UniqueConstraint("video_id", "number"),
         # A transcribe run saves its transcript once, however often its step is tried.
         sa.UniqueConstraint("run_id"),
@@ -112,6 +125,10 @@ class Transcript(Base):
     model: Mapped[str] = mapped_column(sa.String(100), default="")
     language: Mapped[str] = mapped_column(sa.String(20))
     run_id: Mapped[UUID | None]
+    base_id: Mapped[UUID | None]  # the version that an edit or restore began with; it may have been removed since
+    note: Mapped[str] = mapped_column(
+        sa.String(300), default="", server_default=""
+    )  # what was done, for the list of versions
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -163,3 +180,58 @@ class Chunk(Base):
     search_text: Mapped[str] = mapped_column(sa.Text)  # the words as search compares them (search.search_text)
     search: Mapped[Any] = mapped_column(TSVECTOR, sa.Computed("to_tsvector('simple', search_text)", persisted=True))
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Outline(Base):
+    """What a model wrote about a video: a title to suggest, a summary, and chapters."""
+
+    __tablename__ = "outline"
+
+    video_id: Mapped[UUID] = mapped_column(sa.ForeignKey("video.id", ondelete="CASCADE"), primary_key=True)
+    transcript_id: Mapped[UUID]  # what it was written from
+    title: Mapped[str] = mapped_column(sa.String(300), default="")
+    summary: Mapped[str] = mapped_column(sa.Text, default="")
+    chapters: Mapped[list[Any]] = mapped_column(default=list)  # [{"segment", "start_seconds", "title"}, ...]
+    model: Mapped[str] = mapped_column(sa.String(100))
+    run_id: Mapped[UUID]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Share(Base):
+    """A read-only link to one video for whoever has it. The link is signed, so nothing secret is kept here."""
+
+    __tablename__ = "share"
+    __table_args__ = (
+        # One open link for each video.
+        sa.Index("uq_share_video_open", "video_id", unique=True, postgresql_where=sa.text("revoked_at IS NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    owner_id: Mapped[UUID] = mapped_column(sa.ForeignKey("user.id", ondelete="CASCADE"))
+    video_id: Mapped[UUID] = mapped_column(sa.ForeignKey("video.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    revoked_at: Mapped[datetime | None]
+    visits: Mapped[int] = mapped_column(default=0)
+    last_visit_at: Mapped[datetime | None]
+
+
+class Notice(Base):
+    """One ended run of a video that its owner is to be told of; several are told of in one mail."""
+
+    __tablename__ = "notice"
+    __table_args__ = (
+        _one_of("kind", NOTICE_KINDS),
+        # A run that ended is told of once.
+        sa.UniqueConstraint("run_id", "kind"),
+        # What one person has not been told of yet.
+        sa.Index("ix_notice_unsent", "owner_id", postgresql_where=sa.text("sent_at IS NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    owner_id: Mapped[UUID] = mapped_column(sa.ForeignKey("user.id", ondelete="CASCADE"))
+    video_id: Mapped[UUID] = mapped_column(sa.ForeignKey("video.id", ondelete="CASCADE"), index=True)
+    run_id: Mapped[UUID]
+    kind: Mapped[str] = mapped_column(sa.String(20))
+    error: Mapped[str] = mapped_column(sa.Text, default="")
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    sent_at: Mapped[datetime | None]
