@@ -13,7 +13,8 @@ import click
 
 from app.embedded.errors import CannotStart
 from app.embedded.folder import DataFolder
-from app.settings import SERVICES, Settings, SettingsError, data_folder, environment, load_env_file
+from app.lib.environment import SettingsError, environment, load_env_file
+from app.settings import SERVICES, Settings, data_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 

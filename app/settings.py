@@ -13,14 +13,11 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from app.lib.email import normalise_email
+from app.lib.environment import Environment, SettingsError
 
 GIB = 1024**3
 SERVICES = ("DATABASE_URL", "REDIS_URL")  # what `throughline up` starts itself when they are not set
 DEVELOPMENT_SECRET = "development-only-secret-key"  # noqa: S105  (refused in production)
-
-
-class SettingsError(Exception):
-    """A setting is wrong; the message names it and says what it should be."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ class Settings:
         Raises:
             SettingsError: a value cannot be used; the message names the variable and what it should be.
         """
-        env = _Environment(os.environ if environ is None else environ)
+        env = Environment(os.environ if environ is None else environ)
         host, port = env.text("HOST", cls.host), env.number("PORT", cls.port, 1, 65535)
         environment = env.choice("THROUGHLINE_ENV", ("development", "production", "test"))
         # In production nothing is guessed: links in mail begin with it, and it decides whether cookies are secure.
@@ -169,7 +166,7 @@ class Settings:
     @staticmethod
     def missing_services(environ: Mapping[str, str]) -> list[str]:
         """Return which of SERVICES are not set."""
-        return [name for name in SERVICES if not _Environment(environ).secret(name, "")]
+        return [name for name in SERVICES if not Environment(environ).secret(name, "")]
 
     def check(self) -> None:
         """Refuse what cannot work together.
@@ -232,47 +229,7 @@ def _own_name(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def environment(defaults: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a child process: ours, plus `defaults` for what is unset or blank.
-
-    A secret counts as set when its `X_FILE` is, and the other way round.
-    """
-    found = dict(os.environ)
-    for name, value in defaults.items():
-        twin = name.removesuffix("_FILE") if name.endswith("_FILE") else f"{name}_FILE"
-        if not found.get(name, "").strip() and not found.get(twin, "").strip():
-            found[name] = value
-    return found
-
-
-def load_env_file(path: Path) -> None:
-    """Read `NAME=value` lines from `path`, when it exists, for what the environment does not set.
-
-    Blank lines and lines that begin with `#` are skipped; a value may stand in quotes.
-
-    Raises:
-        SettingsError: a line is neither; the message gives its number.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The settings file {path} cannot be read: {error}.") from error
-    for number, raw in enumerate(lines, 1):
-        line = raw.strip().removeprefix("export ")
-        if not line or line.startswith("#"):
-            continue
-        name, equals, value = line.partition("=")
-        if not equals or not name.strip().isidentifier():
-            raise SettingsError(f"Line {number} of {path} must look like NAME=value.")
-        value = value.strip()
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1]
-        os.environ.setdefault(name.strip(), value)
-
-
-def _engine(env: _Environment) -> dict[str, Any]:
+def _engine(env: Environment) -> dict[str, Any]:
     """Read what the engine is told."""
     return {
         "lease_seconds": float(env.number("LEASE_SECONDS", 30, 1, 3600)),
@@ -284,7 +241,7 @@ def _engine(env: _Environment) -> dict[str, Any]:
     }
 
 
-def _limits(env: _Environment) -> dict[str, Any]:
+def _limits(env: Environment) -> dict[str, Any]:
     """Return what one person, one file and one model provider may take."""
     plain = Settings()
     return {
@@ -299,7 +256,7 @@ def _limits(env: _Environment) -> dict[str, Any]:
     }
 
 
-def _addresses(env: _Environment) -> tuple[str, ...]:
+def _addresses(env: Environment) -> tuple[str, ...]:
     found = {word: normalise_email(word) for word in env.words("ADMIN_EMAILS")}
     for word, address in found.items():
         if address is None:
@@ -307,7 +264,7 @@ def _addresses(env: _Environment) -> tuple[str, ...]:
     return tuple(filter(None, found.values()))
 
 
-def _domains(env: _Environment) -> tuple[str, ...]:
+def _domains(env: Environment) -> tuple[str, ...]:
     """Return the domains as the addresses of people are kept: in ASCII."""
     found = {word: normalise_email(f"anybody@{word.removeprefix('@')}") for word in env.words("ALLOWED_EMAIL_DOMAINS")}
     for word, address in found.items():
@@ -319,7 +276,7 @@ def _domains(env: _Environment) -> tuple[str, ...]:
 SANDBOX_FAMILY = ("sandbox-", "text-only", "fault-")
 
 
-def _provider(env: _Environment, capability: str, model: str, sandbox_model: str) -> Provider:
+def _provider(env: Environment, capability: str, model: str, sandbox_model: str) -> Provider:
     base_url = (
         env.text(f"{capability}_BASE_URL", "") or env.text("OPENAI_BASE_URL", "") or env.text("OPENAI_API_URL", "")
     )
@@ -333,50 +290,3 @@ def _provider(env: _Environment, capability: str, model: str, sandbox_model: str
         model=model,
         is_sandbox=is_sandbox,
     )
-
-
-@dataclass(frozen=True)
-class _Environment:
-    """Typed reads of the environment whose errors name the variable."""
-
-    values: Mapping[str, str]
-
-    def text(self, name: str, default: str) -> str:
-        return self.values.get(name, "").strip() or default
-
-    def secret(self, name: str, default: str) -> str:
-        path = self.values.get(f"{name}_FILE", "").strip()
-        if not path:
-            return self.text(name, default)
-        try:
-            return Path(path).read_text(encoding="utf-8").strip() or default
-        except OSError as error:
-            raise SettingsError(f"{name}_FILE names {path}, which cannot be read: {error.strerror}.") from error
-        except ValueError as error:  # the bytes are not repeated: they may be the secret
-            raise SettingsError(f"{name}_FILE names {path}, which is not a text file.") from error
-
-    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
-        value = self.text(name, allowed[0]).lower()
-        if value not in allowed:
-            raise SettingsError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
-        return value
-
-    def number(self, name: str, default: int, low: int, high: int) -> int:
-        value = self.text(name, str(default))
-        try:
-            number = int(value)
-        except ValueError:
-            raise SettingsError(f"{name} must be a whole number, not {value!r}.") from None
-        if not low <= number <= high:
-            raise SettingsError(f"{name} must be between {low} and {high}, not {number}.")
-        return number
-
-    def flag(self, name: str, *, default: bool) -> bool:
-        return (
-            self.choice(name, ("1", "0", "true", "false", "on", "off", "yes", "no")) in ("1", "true", "on", "yes")
-            if self.text(name, "")
-            else default
-        )
-
-    def words(self, name: str) -> tuple[str, ...]:
-        return tuple(word.strip().lower() for word in self.text(name, "").split(",") if word.strip())

@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 from opentelemetry import propagate, trace
 
 from app.lib import tracing
-from app.settings import SettingsError
+from app.lib.environment import SettingsError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -26,7 +26,8 @@ from app.embedded.redis import RedisServer
 from app.embedded.signals import Signals, Stop
 from app.embedded.supervisor import Supervisor
 from app.lib import revisions
-from app.settings import Provider, Settings, environment
+from app.lib.environment import environment
+from app.settings import Provider, Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIRST_ANSWER_SECONDS = 60

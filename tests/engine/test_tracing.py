@@ -17,7 +17,7 @@ from app.engine.runtime import runtime
 from app.engine.schema import event, run
 from app.engine.testing import drain, run_workflow
 from app.lib import tracing
-from app.settings import SettingsError
+from app.lib.environment import SettingsError
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = f"00-{TRACE}-b7ad6b7169203331-01"

@@ -13,7 +13,8 @@ import yaml
 from app.cli import cli, running_environment
 from app.embedded.errors import CannotStart
 from app.embedded.folder import DataFolder
-from app.settings import Settings, SettingsError, environment, load_env_file
+from app.lib.environment import SettingsError, environment, load_env_file
+from app.settings import Settings
 from tests.house.conftest import clean_environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.settings import Settings, SettingsError
+from app.lib.environment import SettingsError
+from app.settings import Settings
 
 PRODUCTION = {
     "THROUGHLINE_ENV": "production",
