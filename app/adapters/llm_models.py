@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from app.adapters.llm import Capabilities
 from app.settings import Provider
 
-SANDBOX_TRANSCRIPTION, SANDBOX_EMBEDDING = "sandbox-transcribe", "sandbox-embed"
+SANDBOX_TRANSCRIPTION = "sandbox-transcribe"
+SANDBOX = "sandbox-"  # how the name of every model of the sandbox begins
 MAX_AUDIO_BYTES = 25 * 1024 * 1024  # of one request, by OpenAI's API
 _WITH_TIMES = (SANDBOX_TRANSCRIPTION, "whisper-1")
 
