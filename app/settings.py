@@ -162,12 +162,11 @@ class Settings:
             resend_api_key=env.secret("RESEND_API_KEY", ""),
             resend_api_url=env.text("RESEND_API_URL", ""),
             mail_from=env.text("MAIL_FROM", cls.mail_from),
-            **{name: _provider(env, name, getattr(cls, name).model) for name in CAPABILITIES},
+            **_providers(env),
             chat_api=env.choice("CHAT_API", ("auto", "responses", "chat")),
             transcription_timestamps=env.choice("TRANSCRIPTION_TIMESTAMPS", ("auto", "yes", "no")),
             sandbox_port=env.number("SANDBOX_PORT", 0, 0, 65535),
             **_limits(env),
-            **{name: env.number(name.upper(), getattr(cls, name), 0, 1 << 40) for name in PRICES},
             budget_person_microusd=env.number("BUDGET_PERSON_MICROUSD", cls.budget_person_microusd, 0, 1 << 50),
             budget_instance_microusd=env.number("BUDGET_INSTANCE_MICROUSD", cls.budget_instance_microusd, 0, 1 << 50),
             metrics_token=env.secret("METRICS_TOKEN", ""),
@@ -254,6 +253,12 @@ def _engine(env: Environment) -> dict[str, Any]:
         "isolated_processes": env.number("ISOLATED_PROCESSES", Settings.isolated_processes, 0, 256),
         "drain_seconds": float(env.number("DRAIN_SECONDS", 25, 0, 3600)),
     }
+
+
+def _providers(env: Environment) -> dict[str, Any]:
+    """Return the provider of each capability, and what it costs."""
+    found: dict[str, Any] = {name: _provider(env, name, getattr(Settings, name).model) for name in CAPABILITIES}
+    return found | {name: env.number(name.upper(), getattr(Settings, name), 0, 1 << 40) for name in PRICES}
 
 
 def _limits(env: Environment) -> dict[str, Any]:

@@ -69,7 +69,8 @@ def _permanent_sentence(error: openai.APIStatusError, model: str) -> str:
     if error.status_code == 404:  # noqa: PLR2004
         return (
             f"The model provider does not know the model {model}. An administrator must set another one"
-            " (TRANSCRIPTION_MODEL, EMBEDDING_MODEL, CHAT_MODEL, IMAGES_MODEL) or correct OPENAI_BASE_URL; then choose Retry."
+            " (TRANSCRIPTION_MODEL, EMBEDDING_MODEL, CHAT_MODEL, IMAGES_MODEL) or correct OPENAI_BASE_URL; then choose"
+            " Retry."
         )
     if error.status_code == 413:  # noqa: PLR2004
         return "The model provider finds this too large. Of sound, upload the recording at a lower quality."

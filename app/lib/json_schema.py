@@ -8,7 +8,7 @@ maxLength, pattern, minimum, maximum, exclusiveMinimum, exclusiveMaximum, multip
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_schema
@@ -89,10 +89,12 @@ def _core(schema: Any) -> Any:
         return core_schema.any_schema()  # `true`
     if "$ref" in schema:
         return core_schema.definition_reference_schema(schema["$ref"])
-    if "const" in schema:
-        return core_schema.literal_schema([schema["const"]])
-    if "enum" in schema:
-        return core_schema.literal_schema(list(schema["enum"]))
+    if "const" in schema or "enum" in schema:
+        return core_schema.literal_schema([schema["const"]] if "const" in schema else list(schema["enum"]))
+    return _typed(schema)
+
+
+def _typed(schema: Schema) -> Any:
     for choice in ("anyOf", "oneOf"):
         if choice in schema:
             return core_schema.union_schema([_core(part) for part in schema[choice]], mode="left_to_right")
@@ -142,7 +144,7 @@ def _number(schema: Schema) -> Any:
     )
 
 
-_KINDS = {
+_KINDS: dict[str, Callable[[Schema], Any]] = {
     "object": _object,
     "array": _array,
     "string": _string,

@@ -73,7 +73,7 @@ class CallLog:
             return self._failures[model, content_hash]
 
     def summary(self) -> dict[str, Any]:
-        """Return what /__calls answers: counts of finished calls and their tokens, most at once, and every call in order."""
+        """Return what /__calls answers: counts and tokens of finished calls, most at once, every call in order."""
         with self._lock:
             return {
                 "count": len(self._calls),

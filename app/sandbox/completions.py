@@ -35,7 +35,7 @@ def parse(given: object) -> Asked:
 
 def render(asked: Asked, written: Written) -> dict[str, Any]:
     """Return the answer's JSON."""
-    message = {
+    message: dict[str, Any] = {
         "role": "assistant",
         "content": None if written.is_refusal else written.text,
         "refusal": written.text if written.is_refusal else None,

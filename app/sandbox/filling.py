@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -75,10 +75,12 @@ def _value(schema: Any, filling: _Filling) -> Any:
         return filling.text.best_sentences(1)[0] if filling.text.sentences else ""
     if "$ref" in schema:
         return _value(_resolve(filling.root, schema["$ref"]), replace(filling, depth=filling.depth + 1))
-    if "const" in schema:
-        return schema["const"]
-    if "enum" in schema:
-        return _choose(schema["enum"], filling)
+    if "const" in schema or "enum" in schema:
+        return schema["const"] if "const" in schema else _choose(schema["enum"], filling)
+    return _typed(schema, filling)
+
+
+def _typed(schema: Mapping[str, Any], filling: _Filling) -> Any:
     for name in ("anyOf", "oneOf"):
         if name in schema:
             return _first_that_fits(schema[name], filling)
@@ -292,7 +294,7 @@ def _open_end(value: float, whole: int, *, up: bool) -> float:
     return math.floor(value) + 1 if up else math.ceil(value) - 1
 
 
-_KINDS = {
+_KINDS: dict[str, Callable[[Mapping[str, Any], _Filling], Any]] = {
     "object": _object,
     "array": _array,
     "string": _string,

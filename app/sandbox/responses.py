@@ -55,7 +55,8 @@ def stream(asked: Asked, written: Written) -> Iterator[str]:
 
     begun, name = _begun(asked), new_name("msg_")
     place = {"item_id": name, "output_index": 0, "content_index": 0}
-    kind, more = ("refusal", {}) if written.is_refusal else ("output_text", {"logprobs": []})
+    kind = "refusal" if written.is_refusal else "output_text"
+    more: Json = {} if written.is_refusal else {"logprobs": []}
     field = "refusal" if written.is_refusal else "text"
     done = _message(name, written, is_done=True)
     yield event("response.created", response=begun)

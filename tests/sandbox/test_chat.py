@@ -11,17 +11,13 @@ from pydantic import BaseModel, Field
 
 from app.sandbox.asking import MODELS
 
-TALK = "\n".join(
-    [
-        "<talk>",
-        "[1] The sea rises and falls twice every day.",
-        "[2] The moon pulls on the water, and the water under the moon is lifted.",
-        "[3] We call that high tide.",
-        "[7] Bread needs flour, water, salt and time.",
-        "[8] Heat the oven for a long time, because hot bread wants a hot oven.",
-        "</talk>",
-    ]
-)
+TALK = """<talk>
+[1] The sea rises and falls twice every day.
+[2] The moon pulls on the water, and the water under the moon is lifted.
+[3] We call that high tide.
+[7] Bread needs flour, water, salt and time.
+[8] Heat the oven for a long time, because hot bread wants a hot oven.
+</talk>"""
 ASKED = [{"role": "system", "content": "Outline the talk."}, {"role": "user", "content": TALK}]
 
 
