@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.accounts.service.asking import ask, chat_price, draw, image_price
 from app.accounts.service.keys import create_key, revoke_key
 from app.accounts.service.notices import (
     choose_notices,
@@ -33,17 +34,21 @@ __all__ = [
     "OverBudget",
     "SignedIn",
     "administrator_link",
+    "ask",
     "change_profile",
     "change_standing",
+    "chat_price",
     "choose_notices",
     "close_all_sessions",
     "close_session",
     "consume_code",
     "consume_link",
     "create_key",
+    "draw",
     "ensure_budget",
     "ensure_storage",
     "find_or_make_person",
+    "image_price",
     "invite",
     "may_sign_up",
     "notice_headers",
