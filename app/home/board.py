@@ -17,7 +17,7 @@ from app.engine import Why
 from app.errors import NotFound
 from app.lib import progress
 from app.ui import until_element
-from app.videos import events
+from app.videos import events, outlining
 from app.videos import queries_home as videos
 
 ACTIVE = ("queued", "running", "waiting", "paused", "debounced")
@@ -97,7 +97,7 @@ def may_watch(user: Any, owner_id: UUID) -> bool:
 
 def _running(owner_id: UUID, runs: Sequence[Any]) -> list[Running]:
     active = [run for run in runs if run.status in ACTIVE]
-    newest = {run.subject: run for run in reversed(active)}
+    newest = {run.subject: run for run in reversed(active) if run.workflow != outlining.WORKFLOW}  # that is beside it
     lines = []
     for video in videos.list_unfinished(owner_id):
         run = newest.get(f"video:{video.id}")

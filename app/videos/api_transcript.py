@@ -35,11 +35,14 @@ def read_transcript(video_id: UUID, form: str) -> Response:
     if wanted is None:
         raise NotFound
     found = transcripts.get_transcript(video)
+    outline = transcripts.get_outline(video)
     document = exports.Document(
         video.title,
         found.language,
         transcripts.list_lines(found.id),
         absolute_url("videos.show", video_id=video.id),
+        outline.summary if outline else "",
+        [exports.Chapter(each["start_seconds"], each["title"]) for each in outline.chapters] if outline else (),
     )
     answer = Response(wanted.write(document), content_type=f"{wanted.mimetype}; charset=utf-8")
     if form == "json":

@@ -11,9 +11,10 @@ from uuid import UUID
 
 UPLOADED = "video/uploaded"  # service.accept_file -> transcribe-video, draw-waveform
 TRANSCRIBE_REQUESTED = "video/transcribe.requested"  # retry, transcribe again -> transcribe-video
-TRANSCRIPTION_COMPLETED = "video/transcription.completed"  # transcribe-video -> generate-embeddings
+TRANSCRIPTION_COMPLETED = "video/transcription.completed"  # transcribe-video -> generate-embeddings, describe-video
 CHUNK_REQUESTED = "video/chunk.requested"  # "chunk again" -> generate-embeddings
 BATCH_REPROCESS = "video/embeddings.batch-reprocess"  # bulk action, API, command line -> reprocess-embeddings
+DESCRIBE_REQUESTED = "video/describe.requested"  # "describe again" -> describe-video
 DELETED = "video/deleted"  # service_library.delete -> purge-video
 READY = "video/ready"  # generate-embeddings -> send-video-notice
 FAILED = "video/failed"  # the on_failure hooks -> send-video-notice

@@ -13,7 +13,7 @@ from flask_login import current_user, login_required
 from app import live
 from app.adapters import llm
 from app.lib.ids import parse_id
-from app.videos import exports, pages, prices, queries, service, service_search
+from app.videos import exports, outline_pages, pages, prices, queries, service, service_search
 from app.videos import queries_transcript as transcripts
 from app.videos.models import Video
 from app.videos.routes_library import do_and_say
@@ -37,6 +37,7 @@ def show(video_id: UUID) -> str:
         "videos/show.html",
         video=video,
         status=pages.status_fragment(video),
+        outline=outline_pages.fragment(video),
         start_seconds=max(0.0, request.args.get("t", 0.0, type=float)),
         query=request.args.get("q", "")[:300],
         is_playable=pages.is_playable(video),
