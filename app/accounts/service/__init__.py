@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.accounts.service.asking import ask, chat_price, draw, image_price
 from app.accounts.service.keys import create_key, revoke_key
+from app.accounts.service.model_tests import Tested, try_model
 from app.accounts.service.notices import (
     choose_notices,
     notice_headers,
@@ -33,6 +34,7 @@ from app.accounts.service.usage import (
 __all__ = [
     "OverBudget",
     "SignedIn",
+    "Tested",
     "administrator_link",
     "ask",
     "change_profile",
@@ -60,6 +62,7 @@ __all__ = [
     "revoke_session",
     "start_sign_in",
     "storage_used",
+    "try_model",
     "unsubscribe",
     "unsubscribe_url",
     "withdraw_invitation",
