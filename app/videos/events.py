@@ -14,6 +14,7 @@ TRANSCRIBE_REQUESTED = "video/transcribe.requested"  # retry, transcribe again -
 TRANSCRIPTION_COMPLETED = "video/transcription.completed"  # transcribe-video -> generate-embeddings, describe-video
 CHUNK_REQUESTED = "video/chunk.requested"  # "chunk again" -> generate-embeddings
 BATCH_REPROCESS = "video/embeddings.batch-reprocess"  # bulk action, API, command line -> reprocess-embeddings
+RENEW_REQUESTED = "video/renew.requested"  # "transcribe again" of all that the sandbox made -> renew-videos
 DESCRIBE_REQUESTED = "video/describe.requested"  # "describe again" -> describe-video
 DELETED = "video/deleted"  # service_library.delete -> purge-video
 READY = "video/ready"  # generate-embeddings -> send-video-notice
@@ -32,6 +33,7 @@ class VideoPayload(TypedDict):
     language: str
     request_id: str  # the same request never starts a second run
     ignore_captions: NotRequired[bool]  # transcribe although captions came with the file
+    from_final: NotRequired[bool]  # begin although the video is finished: nobody has set it to pending before
     transcript_id: NotRequired[str]
     force: NotRequired[bool]  # chunk again although this transcript has embeddings of this model
     run_id: NotRequired[str]  # of READY and FAILED: the run that ended; a notice goes out once for each

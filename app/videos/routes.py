@@ -5,13 +5,23 @@ from __future__ import annotations
 from flask import Blueprint, Flask
 
 from app.accounts import service as accounts
-from app.videos import api, api_transcript, outline_pages, queries, routes_library, routes_media, routes_transcript, tus
+from app.videos import (
+    api,
+    api_transcript,
+    outline_pages,
+    queries,
+    renew_pages,
+    routes_library,
+    routes_media,
+    routes_transcript,
+    tus,
+)
 
 
 def register(app: Flask) -> None:
     """Register the pages, endpoints and live topics of this room, and count its files into the quota."""
     bp = Blueprint("videos", __name__)
-    for pages in (routes_library, routes_media, routes_transcript, api_transcript, outline_pages):
+    for pages in (routes_library, routes_media, routes_transcript, api_transcript, outline_pages, renew_pages):
         pages.add_to(bp)
     for blueprint in (bp, api.bp, tus.bp):
         app.register_blueprint(blueprint)

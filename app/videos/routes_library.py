@@ -13,7 +13,7 @@ from flask_login import current_user, login_required
 from app import live
 from app.adapters.media import ACCEPTED
 from app.errors import AppError, Conflict, Invalid, NotFound
-from app.videos import forms, progress, queries, receiving, samples, service, service_uploads
+from app.videos import forms, progress, queries, receiving, renew_pages, samples, service, service_uploads
 from app.videos.models import Upload, Video
 from app.videos.service_intake import AlreadyThere
 from app.web import settings
@@ -52,6 +52,7 @@ def show_library() -> str:
         progress_of=progress_of,
         paused_message=progress.PAUSED,
         news=render_news(current_user.id),
+        renewal=renew_pages.banner(current_user.id),
         topics=[f"videos:{current_user.id}/list", *(f"video:{video.id}/card" for video in page.items)],
         next_url=_library_url(wanted, page.next_cursor) if page.next_cursor else None,
         first_url=_library_url(wanted, "") if wanted.cursor else None,

@@ -45,14 +45,14 @@ def folder_of(run_id: UUID) -> str:
     return f"runs/{run_id}"
 
 
-def begin(owner_id: UUID, video_id: UUID, *, ignore_captions: bool) -> Json:
-    """Set the status to transcribing and say whether captions came beside the file.
+def begin(owner_id: UUID, video_id: UUID, *, ignore_captions: bool, from_final: bool = False) -> Json:
+    """Set the status to transcribing and say whether captions came beside the file; `from_final`: see `statuses.move`.
 
     Returns:
         `{title, has_captions, duration_seconds}`.
     """
     video = statuses.get_video(owner_id, video_id)
-    statuses.move(video_id, "transcribing")
+    statuses.move(video_id, "transcribing", from_final=from_final)
     return {
         "title": video.title,
         "has_captions": bool(video.captions_key) and not ignore_captions,
