@@ -16,12 +16,12 @@ from flask_login import current_user, login_required
 
 from app import engine, live
 from app.accounts.service import OverBudget
-from app.adapters import llm
 from app.engine import RunView
 from app.errors import Conflict, NotFound
 from app.lib.clock import now
 from app.lib.text import pluralise
 from app.videos import renewing
+from app.web import settings
 
 SHOWN_FOR = timedelta(minutes=15)  # after its end
 MOST_REASONS = 3
@@ -54,7 +54,7 @@ def banner(owner_id: UUID) -> str:
     return render_template(
         "videos/_renewal.html",
         found=found,
-        models={"transcription": llm.transcriber().model, "embeddings": llm.embedder().model},
+        providers=settings().providers,
         run=run if is_going or has_ended else None,
         is_going=is_going,
         renewal=fragment(run.id) if run and (is_going or has_ended) else "",

@@ -29,6 +29,7 @@ from app.web import settings
 WORKFLOW = "renew-videos"
 WORDS_A_SECOND = 2.5  # of speech, to say before what it costs
 TOKENS_A_WORD = 1.4
+MOST_VIDEOS = 2_000  # of one run: two steps each
 OUTLINE_TOKENS = 800  # what a title, a summary and chapters come to
 
 Json = dict[str, Any]
@@ -105,8 +106,12 @@ def last_run(owner_id: UUID) -> RunView | None:
 
 
 def list_drafts(owner_id: UUID) -> list[str]:
-    """Return which videos are to be transcribed again, oldest first (a step of renew-videos)."""
-    return [str(each) for each in find(owner_id).transcribe]
+    """Return which videos are to be transcribed again, oldest first (a step of renew-videos).
+
+    Those beyond MOST_VIDEOS
+    are offered again when it has ended.
+    """
+    return [str(each) for each in find(owner_id).transcribe[:MOST_VIDEOS]]
 
 
 def look(owner_id: UUID, video_id: UUID) -> Json:

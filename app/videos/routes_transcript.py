@@ -13,7 +13,7 @@ from flask_login import current_user, login_required
 from app import live
 from app.adapters import llm
 from app.lib.ids import parse_id
-from app.videos import exports, outline_pages, pages, prices, queries, service, service_search
+from app.videos import exports, outline_pages, pages, prices, queries, renewing, service, service_search
 from app.videos import queries_transcript as transcripts
 from app.videos.models import Video
 from app.videos.routes_library import do_and_say
@@ -91,6 +91,7 @@ def _transcript(video: Video) -> dict[str, object]:
         "cues": pages.cue_lines(found.id) if found else [],
         "clock": exports.short_clock,
         "formats": exports.FORMATS,
+        "is_draft": renewing.is_draft(found),
         "note": llm.SANDBOX_NOTE if found and found.model.startswith("sandbox-") else "",
     }
 
