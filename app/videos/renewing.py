@@ -108,8 +108,7 @@ def last_run(owner_id: UUID) -> RunView | None:
 def list_drafts(owner_id: UUID) -> list[str]:
     """Return which videos are to be transcribed again, oldest first (a step of renew-videos).
 
-    Those beyond MOST_VIDEOS
-    are offered again when it has ended.
+    Those beyond MOST_VIDEOS are offered again when it has ended.
     """
     return [str(each) for each in find(owner_id).transcribe[:MOST_VIDEOS]]
 
