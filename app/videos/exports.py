@@ -6,6 +6,7 @@ SRT and WebVTT are written by hand: pysubs2 takes braces and backslashes in the 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -161,11 +162,12 @@ def paragraphs(lines: Sequence[Line]) -> list[tuple[float, str]]:
 
 
 def _by_chapter(document: Document) -> list[tuple[Chapter | None, list[Line]]]:
-    """Divide the cues among the chapters in which they begin; those before the first have none."""
+    """Divide the cues among the chapters; a chapter begins with the cue in which it does, those before it have none."""
     found: list[tuple[Chapter | None, list[Line]]] = [(None, [])]
     coming = sorted(document.chapters, key=lambda chapter: chapter.start_seconds)
-    for line in document.lines:
-        while coming and coming[0].start_seconds <= line.start_seconds + 0.001:
+    ends = [*(line.start_seconds - 0.001 for line in document.lines[1:]), math.inf]
+    for line, end in zip(document.lines, ends, strict=False):
+        while coming and coming[0].start_seconds < end:
             found.append((coming.pop(0), []))
         found[-1][1].append(line)
     return [(chapter, lines) for chapter, lines in found if lines or chapter is not None]

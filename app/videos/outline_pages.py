@@ -46,14 +46,19 @@ def use_title(video_id: UUID) -> ResponseReturnValue:
 
 @login_required  # type: ignore[untyped-decorator]
 def read_outline(video_id: UUID) -> dict[str, Any]:
-    """Return `{title, summary, chapters[{segment, start_seconds, title}], model, is_extract, created_at}`; or 404."""
+    """Return `{title, summary, chapters[{segment, start_seconds, title}], model, is_extract, is_older, created_at}`.
+
+    `segment` is the number in the transcript shown now, also when it was edited since (`is_older`). 404: none yet.
+    """
     outline = _get(video_id)
+    video = queries.get_for(current_user, video_id)
     return {
         "title": outline.title,
         "summary": outline.summary,
-        "chapters": outline.chapters,
+        "chapters": outlining.chapters_now(video, outline),
         "model": outline.model,
         "is_extract": is_extract(outline),
+        "is_older": outline.transcript_id != video.transcript_id,
         "created_at": outline.created_at.isoformat(),
     }
 

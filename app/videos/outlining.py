@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Any
 from uuid import UUID
 
@@ -89,6 +90,19 @@ def save(owner_id: UUID, video_id: UUID, run_id: UUID, planned: Json, reply: Jso
     )
     live.touch(f"video:{video_id}")
     return {"title": reply["title"], "chapters": len(chapters)}
+
+
+def chapters_now(video: Video, outline: Outline) -> list[Json]:
+    """Return the chapters with the numbers of the segments in which they begin in the transcript shown now.
+
+    They were written by the numbers of another version when it was edited since: cues are split and merged, but what
+    was said stays where it was said. So the times stand, and the numbers follow them.
+    """
+    chapters: list[Json] = outline.chapters
+    if video.transcript_id is None or outline.transcript_id == video.transcript_id:
+        return chapters
+    starts = [start for _, start, _ in queries.list_numbered(video.transcript_id)]
+    return [{**each, "segment": max(0, bisect_right(starts, each["start_seconds"]) - 1)} for each in chapters]
 
 
 def say_ended(video_id: UUID) -> None:

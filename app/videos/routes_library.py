@@ -13,7 +13,7 @@ from flask_login import current_user, login_required
 from app import live
 from app.adapters.media import ACCEPTED
 from app.errors import AppError, Conflict, Invalid, NotFound
-from app.videos import forms, progress, queries, receiving, renew_pages, samples, service, service_uploads
+from app.videos import forms, progress, queries, receiving, renew_pages, samples, service, service_uploads, spoken
 from app.videos.models import Upload, Video
 from app.videos.service_intake import AlreadyThere
 from app.web import settings
@@ -231,5 +231,6 @@ def _limits() -> dict[str, Any]:
         "most_bytes": settings().max_upload_bytes,
         "most_at_once": settings().max_uploads_at_once,
         "most_seconds": settings().max_duration_seconds,
-        "languages": forms.LANGUAGES,
+        "languages": spoken.choices(forms.LANGUAGES),
+        "is_english_only": spoken.is_english_only(),
     }

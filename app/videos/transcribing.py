@@ -18,7 +18,7 @@ from app.adapters.media import Subtitles, Unusable, media
 from app.adapters.storage import storage
 from app.errors import Permanent
 from app.lib.words import Word
-from app.videos import captions, flags, service_transcript, statuses
+from app.videos import captions, flags, service_transcript, spoken, statuses
 from app.videos.captions import Caption
 from app.videos.cues import build
 from app.videos.models import Video
@@ -92,13 +92,9 @@ def refuse_unknown_language(owner_id: UUID, video_id: UUID) -> None:
     Raises:
         LanguageRefused: the message says the ways out.
     """
-    language = statuses.get_video(owner_id, video_id).language
-    if not llm.transcriber().capabilities.knows(language):
-        raise LanguageRefused(
-            f"The transcription model set now does not know this language ({language}). "
-            "Upload a caption file (.srt or .vtt) with the video, or ask an administrator to set a model that does: "
-            "an OpenAI key or a local speech server."
-        )
+    reason = spoken.refusal(statuses.get_video(owner_id, video_id).language)
+    if reason:
+        raise LanguageRefused(reason)
 
 
 def extract_audio(owner_id: UUID, video_id: UUID, run_id: UUID) -> list[Json]:

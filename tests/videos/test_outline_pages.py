@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
+import sqlalchemy as sa
 
 from app.adapters import llm
 from app.adapters.llm_fakes import FakeChat
 from app.db import db
 from app.engine import testing
-from app.videos import outline_pages
+from app.lib.ids import new_id
+from app.videos import outline_pages, service_transcript
 from app.videos import queries_transcript as queries
-from app.videos.models import Outline
+from app.videos.models import Outline, Segment, Transcript
 from tests.videos.browsing import post
 from tests.videos.talks import again, give_transcript, make_video
 
@@ -125,3 +129,42 @@ def test_chapters_are_a_track_for_players(alice, video):
     assert answer.content_type.startswith("text/vtt")
     assert "00:00:00.000 --> 00:00:04.000\nThe &lt;moon&gt; &amp; the sea" in answer.get_data(as_text=True)
     assert "00:00:04.000 --> 00:01:15.000\nHigh tide" in answer.get_data(as_text=True)
+
+
+def test_after_an_edit_chapters_keep_their_times_and_name_the_segments_where_these_are_now(alice, video):
+    starts = [start for _, start, _ in queries.list_numbered(video.transcript_id)]
+    chapters = [{**each, "start_seconds": starts[each["segment"]]} for each in CHAPTERS]
+    write(video, chapters=chapters, transcript_id=video.transcript_id)
+    assert [each["segment"] for each in alice.get(f"/api/videos/{video.id}/outline").json["chapters"]] == [0, 1]
+    before = queries.list_cues(video.transcript_id)
+    halves = [
+        dataclasses.replace(before[0], end=before[0].start + 1),
+        dataclasses.replace(before[0], start=before[0].start + 1),
+    ]
+    show_version(video, [*halves, *before[1:]])  # the first cue is split
+    found = alice.get(f"/api/videos/{video.id}/outline").json
+    assert found["is_older"] is True
+    assert [each["segment"] for each in found["chapters"]] == [0, 2]
+    assert [each["start_seconds"] for each in found["chapters"]] == starts[:2]
+    show_version(video, [dataclasses.replace(before[0], end=before[-1].end)])  # all are merged
+    found = alice.get(f"/api/videos/{video.id}/outline").json
+    assert [each["segment"] for each in found["chapters"]] == [0, 0]
+    assert f'data-chapter="{starts[1]}"' in page(alice, video)
+    text = alice.get(f"/api/videos/{video.id}/transcript.md").get_data(as_text=True)
+    assert text.count("## ") == 2
+    show_version(video, [])
+    assert alice.get(f"/api/videos/{video.id}/outline").status_code == 200
+
+
+def show_version(video, cues):
+    """Show cues as a new version, as an edit does."""
+    version = Transcript(
+        id=new_id(), video_id=video.id, number=queries.next_number(video.id), source="edit", model="test", language="en"
+    )
+    db.session.add(version)
+    db.session.flush()
+    if cues:
+        rows = [service_transcript._segment(version.id, number, cue) for number, cue in enumerate(cues)]
+        db.session.execute(sa.insert(Segment), rows)
+    again(video).transcript_id = version.id
+    db.session.commit()
