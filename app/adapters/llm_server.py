@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from app.adapters.llm_limits import Limiter, Limits
@@ -15,6 +18,17 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 OWN_ADDRESS = "https://api.openai.com/v1"
+_patience: ContextVar[float | None] = ContextVar("patience", default=None)
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Give every model call inside it at most so long: somebody waits for the page."""
+    before = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(before)
 
 
 class Server:
@@ -38,7 +52,8 @@ class Server:
         with self._lock:
             if self._client is None:
                 self._client = self._make_client()
-            return self._client
+            seconds = _patience.get()
+            return self._client if seconds is None else self._client.with_options(timeout=seconds)
 
     def _make_client(self) -> openai.OpenAI:
         if not self.provider.api_key and not self.provider.base_url:

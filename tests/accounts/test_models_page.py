@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 import pytest
 import sqlalchemy as sa
@@ -102,7 +103,7 @@ def test_a_test_is_one_call_that_is_metered_and_shown(root, models, set_to, capa
     shown = answer.get_data(as_text=True)
     assert answer.status_code == 200
     assert "It works" in shown
-    assert " ms)" in shown
+    assert " ms, " in shown
     assert len(models[fake].calls) == 1
     [entry] = db.session.scalars(sa.select(UsageEntry)).all()
     assert (entry.kind, entry.owner_id) == (kind, root.user.id)
@@ -155,3 +156,51 @@ def test_there_is_no_such_page_for_others_and_no_other_test(alice, root, models)
 def test_administrators_find_it_in_their_menu(root, alice):
     assert 'href="/admin/models"' in root.get("/").get_data(as_text=True)
     assert 'href="/admin/models"' not in alice.get("/").get_data(as_text=True)
+
+
+@pytest.fixture
+def failing(app, set_to, sandbox, monkeypatch):
+    """Let chat be the sandbox's model that fails in this way."""
+    monkeypatch.setattr("app.accounts.service.model_tests.PATIENCE_SECONDS", 0.2)
+
+    def at(model, url=None):
+        set_to(chat=Provider(url or f"{sandbox.url}/v1", "hunter2", model), chat_api="responses")
+        llm.install(app)
+
+    yield at
+    llm.install(app)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("fault-401", "must check OPENAI_API_KEY or CHAT_API_KEY; then test again."),
+        ("nobody-knows-it", "does not know the model nobody-knows-it. An administrator must set another one"),
+        ("fault-quota", "must add credit there; then test again."),
+        ("fault-429", "asks for a pause. Test again in 1 s."),
+        ("fault-500", "See that the server runs and that CHAT_BASE_URL is its address; then test again."),
+        ("fault-slow", "took too long to answer. See that the server runs"),
+        ("fault-broken-json", "could not be read. See that the server runs"),
+    ],
+)
+def test_what_goes_wrong_is_said_with_what_to_do_and_never_a_secret(root, failing, model, says):  # noqa: PLR0917
+    failing(model)
+    shown = post(root, "/admin/models/chat/test").get_data(as_text=True)
+    assert "It does not work" in shown
+    assert says in " ".join(shown.split())
+    assert "tried again" not in shown
+    assert "Retry" not in shown
+    assert "hunter2" not in shown
+
+
+def test_a_server_that_is_not_there_is_said_at_once(root, failing):
+    failing("m", "http://127.0.0.1:9/v1")
+    assert "cannot be reached at the moment. See that the server runs" in post(
+        root, "/admin/models/chat/test"
+    ).get_data(as_text=True)
+
+
+def test_the_price_of_a_test_is_shown_and_is_what_was_metered(root, models, set_to):
+    set_to(**dict.fromkeys(CAPABILITIES, Provider("", "k", "m")), image_price_microusd=60_000)
+    assert re.search(r"It works: [\d,]+ ms, \$0\.06", post(root, "/admin/models/images/test").get_data(as_text=True))
+    assert db.session.scalars(sa.select(UsageEntry.microusd)).all() == [60_000]
