@@ -90,8 +90,8 @@ def result(run: RunView) -> tuple[str, str, list[str]]:
     if run.status == "cancelled":
         return "info", "Transcribing again was cancelled. What was done until then stays.", []
     if run.status != "completed":
-        said = str((run.error or {}).get("message") or "Something broke on our side.")
-        return "bad", "Transcribing again could not be finished. Start it again; what is done is kept.", [said]
+        why = str((run.error or {}).get("message") or "Something broke on our side.")
+        return "bad", "Transcribing again could not be finished. Start it again; what is done is kept.", [why]
     ended = (run.output or {}).get("videos", [])
     count = Counter(str(each.get("outcome")) for each in ended)
     parts = [f"{count['done']:,} done"]

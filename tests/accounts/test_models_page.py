@@ -10,12 +10,13 @@ import sqlalchemy as sa
 
 from app.accounts import model_report
 from app.accounts.models import UsageEntry
+from app.accounts.routes.models import PRESETS
 from app.adapters import llm
 from app.adapters.llm_fakes import FakeChat, FakeEmbedder, FakeImages, FakeTranscriber
 from app.db import db
 from app.errors import Permanent
 from app.lib.clock import now
-from app.settings import CAPABILITIES, Provider
+from app.settings import CAPABILITIES, Provider, Settings
 from tests.test_looks import assert_well_formed
 from tests.videos.browsing import post
 
@@ -75,9 +76,9 @@ def test_the_sandbox_is_called_by_its_name_and_free(root, set_to):
     ("days", "is_withdrawn", "is_soon", "words"),
     [(91, False, False, "withdraws this model on"), (90, False, True, "Ends soon"), (0, True, False, "Withdrawn")],
 )
-def test_a_model_that_is_or_will_be_withdrawn_is_told_of_in_time(
+def test_a_model_that_is_or_will_be_withdrawn_is_told_of_in_time(  # noqa: PLR0917
     root, set_to, monkeypatch, days, is_withdrawn, is_soon, words
-):  # noqa: PLR0917
+):
     on = now().date() + dt.timedelta(days=days)
     monkeypatch.setitem(model_report.llm_models.RETIREMENTS, "old", model_report.Retirement("old", on, "new-model"))
     set_to(chat=Provider("", "k", "old"))
@@ -183,7 +184,7 @@ def failing(app, set_to, sandbox, monkeypatch):
         ("fault-broken-json", "could not be read. See that the server runs"),
     ],
 )
-def test_what_goes_wrong_is_said_with_what_to_do_and_never_a_secret(root, failing, model, says):  # noqa: PLR0917
+def test_what_goes_wrong_is_said_with_what_to_do_and_never_a_secret(root, failing, model, says):
     failing(model)
     shown = post(root, "/admin/models/chat/test").get_data(as_text=True)
     assert "It does not work" in shown
@@ -204,3 +205,19 @@ def test_the_price_of_a_test_is_shown_and_is_what_was_metered(root, models, set_
     set_to(**dict.fromkeys(CAPABILITIES, Provider("", "k", "m")), image_price_microusd=60_000)
     assert re.search(r"It works: [\d,]+ ms, \$0\.06", post(root, "/admin/models/images/test").get_data(as_text=True))
     assert db.session.scalars(sa.select(UsageEntry.microusd)).all() == [60_000]
+
+
+@pytest.mark.parametrize(("title", "text"), [(title, text) for title, _, text in PRESETS])
+def test_every_preset_is_settings_that_are_read_as_meant(title, text):
+    lines = dict(line.split("=", 1) for line in text.splitlines())
+    found = Settings.from_environment({"THROUGHLINE_ENV": "development"} | lines)
+    meant = [name for name, (variable, _) in CAPABILITIES.items() if any(line.startswith(variable) for line in lines)]
+    for name in meant or CAPABILITIES:
+        provider = found.providers[name]
+        assert provider.api_key
+        assert not provider.is_sandbox
+        assert not meant or (provider.base_url, provider.model) == (
+            lines[f"{CAPABILITIES[name][0]}_BASE_URL"], lines[f"{CAPABILITIES[name][0]}_MODEL"],
+        )  # fmt: skip
+    prices = [name.lower() for name in lines if "PRICE" in name]
+    assert all(getattr(found, name) == 0 for name in prices)

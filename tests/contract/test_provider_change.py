@@ -40,7 +40,9 @@ def upload(api, talk, captions=None):
 
 
 def models(api, *videos):
-    return [sorted({chunk["model"] for chunk in api.get(f"/api/videos/{each}/chunks").json()["items"]}) for each in videos]
+    return [
+        sorted({chunk["model"] for chunk in api.get(f"/api/videos/{each}/chunks").json()["items"]}) for each in videos
+    ]
 
 
 def found(api, words):

@@ -119,7 +119,9 @@ def test_an_answer_over_its_length_is_incomplete(client):
 )
 @pytest.mark.parametrize("ask", [response, completion])
 @pytest.mark.parametrize("stream", [False, True])
-def test_errors_are_raised_by_both_apis_whole_and_streamed_and_counted(client, sandbox, ask, model, error, stream):
+def test_errors_are_raised_by_both_apis_whole_and_streamed_and_counted(  # noqa: PLR0917
+    client, sandbox, ask, model, error, stream
+):
     with pytest.raises(error):
         ask(client, model, stream=stream)
     [call] = sandbox.calls()["calls"]

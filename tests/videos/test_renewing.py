@@ -271,7 +271,7 @@ def test_a_worker_that_dies_on_the_way_pays_for_nothing_twice(alice, provider, m
     assert paid == [70.0]
 
 
-def test_the_run_shows_how_far_it_is_to_its_owner_alone(alice, charlie, root, provider, mails, tmp_path):
+def test_the_run_shows_how_far_it_is_to_its_owner_alone(alice, charlie, root, provider, tmp_path):
     heard_by_sandbox(alice, tmp_path)
     provider("real")
     post(alice, "/videos/renew")

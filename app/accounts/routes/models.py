@@ -38,30 +38,40 @@ PRESETS = (
     (
         "Ollama, for chat",
         "Any model that can answer as JSON. Set the window to the one that Ollama runs it with (num_ctx).",
-        "CHAT_BASE_URL=http://localhost:11434/v1\nCHAT_API_KEY=none\nCHAT_MODEL=qwen3:8b\nCHAT_API=chat\n"
-        "CHAT_WINDOW_TOKENS=16000\nCHAT_INPUT_PRICE_MICROUSD_PER_1K_TOKENS=0\n"
-        "CHAT_OUTPUT_PRICE_MICROUSD_PER_1K_TOKENS=0",
+        (
+            "CHAT_BASE_URL=http://localhost:11434/v1\nCHAT_API_KEY=none\nCHAT_MODEL=qwen3:8b\nCHAT_API=chat\n"
+            "CHAT_WINDOW_TOKENS=16000\nCHAT_INPUT_PRICE_MICROUSD_PER_1K_TOKENS=0\n"
+            "CHAT_OUTPUT_PRICE_MICROUSD_PER_1K_TOKENS=0"
+        ),
     ),
     (
         "Ollama, for embeddings",
-        "Vectors may have at most 1,536 numbers; shorter ones are filled up with zeros, which changes no result."
-        " nomic-embed-text (768), mxbai-embed-large, bge-m3 and qwen3-embedding:0.6b (1,024) fit; the larger"
-        " qwen3-embedding models (2,560 and 4,096) do not.",
-        "EMBEDDING_BASE_URL=http://localhost:11434/v1\nEMBEDDING_API_KEY=none\nEMBEDDING_MODEL=bge-m3\n"
-        "EMBEDDING_PRICE_MICROUSD_PER_1K_TOKENS=0",
+        (
+            "Vectors may have at most 1,536 numbers; shorter ones are filled up with zeros, which changes no result."
+            " nomic-embed-text (768), mxbai-embed-large, bge-m3 and qwen3-embedding:0.6b (1,024) fit; the larger"
+            " qwen3-embedding models (2,560 and 4,096) do not."
+        ),
+        (
+            "EMBEDDING_BASE_URL=http://localhost:11434/v1\nEMBEDDING_API_KEY=none\nEMBEDDING_MODEL=bge-m3\n"
+            "EMBEDDING_PRICE_MICROUSD_PER_1K_TOKENS=0"
+        ),
     ),
     (
         "A local Whisper server (speaches, faster-whisper)",
         "It returns the times of words, so long pieces can be sent.",
-        "TRANSCRIPTION_BASE_URL=http://localhost:8000/v1\nTRANSCRIPTION_API_KEY=none\n"
-        "TRANSCRIPTION_MODEL=Systran/faster-whisper-large-v3\nTRANSCRIPTION_TIMESTAMPS=yes\n"
-        "AUDIO_PRICE_MICROUSD_PER_MINUTE=0",
+        (
+            "TRANSCRIPTION_BASE_URL=http://localhost:8000/v1\nTRANSCRIPTION_API_KEY=none\n"
+            "TRANSCRIPTION_MODEL=Systran/faster-whisper-large-v3\nTRANSCRIPTION_TIMESTAMPS=yes\n"
+            "AUDIO_PRICE_MICROUSD_PER_MINUTE=0"
+        ),
     ),
     (
         "vLLM, for chat",
         "It holds to a JSON Schema by itself.",
-        "CHAT_BASE_URL=http://localhost:8000/v1\nCHAT_API_KEY=none\nCHAT_MODEL=the-name-it-serves\nCHAT_API=chat\n"
-        "CHAT_INPUT_PRICE_MICROUSD_PER_1K_TOKENS=0\nCHAT_OUTPUT_PRICE_MICROUSD_PER_1K_TOKENS=0",
+        (
+            "CHAT_BASE_URL=http://localhost:8000/v1\nCHAT_API_KEY=none\nCHAT_MODEL=the-name-it-serves\nCHAT_API=chat\n"
+            "CHAT_INPUT_PRICE_MICROUSD_PER_1K_TOKENS=0\nCHAT_OUTPUT_PRICE_MICROUSD_PER_1K_TOKENS=0"
+        ),
     ),
     ("OpenAI, for everything", "One key serves all four.", "OPENAI_API_KEY=sk-..."),
 )
