@@ -21,6 +21,7 @@ from app.db import db
 from app.engine import RunView
 from app.errors import Conflict
 from app.lib.ids import new_id
+from app.lib.text import money
 from app.settings import SANDBOX_FAMILY
 from app.videos import events, prices, service_transcript, statuses
 from app.videos.models import FINAL, Chunk, Transcript, Video
@@ -73,9 +74,12 @@ def price_of(seconds: float) -> int:
     return prices.audio_price(seconds) + prices.embedding_price(tokens) + described
 
 
-def is_draft(transcript: Transcript | None) -> bool:
-    """Tell whether the sandbox heard these words and a real provider set now could hear them better."""
-    return transcript is not None and transcript.model.startswith(SANDBOX_FAMILY) and _is_real("transcription")
+def cost_of_one(video: Video, transcript: Transcript | None) -> str:
+    """Return what it costs about to have one video heard by the real provider set now; empty: nothing to offer."""
+    if transcript is None or not transcript.model.startswith(SANDBOX_FAMILY) or not _is_real("transcription"):
+        return ""
+    microusd = prices.audio_price(video.duration_seconds)
+    return f"about {money(microusd)}" if microusd else "at no cost"
 
 
 def request(owner_id: UUID) -> Renewal:

@@ -91,7 +91,7 @@ def _transcript(video: Video) -> dict[str, object]:
         "cues": pages.cue_lines(found.id) if found else [],
         "clock": exports.short_clock,
         "formats": exports.FORMATS,
-        "is_draft": renewing.is_draft(found),
+        "renew_cost": renewing.cost_of_one(video, found),
         "note": llm.SANDBOX_NOTE if found and found.model.startswith("sandbox-") else "",
     }
 
