@@ -16,7 +16,7 @@ from app.lib.ids import new_id
 from app.settings import Provider
 from app.videos import events, renewing, service, service_search
 from app.videos import queries_transcript as queries
-from app.videos.models import Transcript
+from app.videos.models import Segment, Transcript
 from tests.test_looks import assert_well_formed
 from tests.videos.browsing import post
 from tests.videos.talks import SRT, again, give_transcript, heard, make_video, say_uploaded
@@ -73,6 +73,8 @@ def correct(video):
         language="en", base_id=shown.id,
     )  # fmt: skip
     db.session.add(version)
+    db.session.flush()
+    db.session.add(Segment(transcript_id=version.id, index=0, start_seconds=0, end_seconds=2, text="Corrected."))
     video.transcript_id = version.id
     db.session.commit()
     return again(video)
@@ -255,7 +257,7 @@ def test_a_deleted_video_does_not_count(alice, provider, mails, tmp_path):
     post(alice, "/videos/renew")
     service.delete(again(video))
     db.session.commit()
-    testing.drain(advance=True)
+    testing.drain()  # not on to where it is gone for good
     assert renewing.find(alice.user.id).count == 0
 
 
