@@ -22,7 +22,7 @@ from app.engine import RunView
 from app.errors import Conflict
 from app.lib.ids import new_id
 from app.lib.text import money
-from app.settings import SANDBOX_FAMILY
+from app.settings import CAPABILITIES, SANDBOX_FAMILY
 from app.videos import events, prices, service_transcript, statuses
 from app.videos.models import FINAL, Chunk, Transcript, Video
 from app.web import settings
@@ -156,12 +156,17 @@ def _list_heard(owner_id: UUID, video_id: UUID | None = None) -> Sequence[Any]:
 
 
 def _list_indexed(owner_id: UUID) -> Sequence[Any]:
-    """Return `(id, words)` of the videos whose served vectors the sandbox made, oldest first."""
+    """Return `(id, words)` of the videos whose served vectors the sandbox made, oldest first.
+
+    By the one name of its model, which an index knows: this is asked for each time that the library is opened.
+    """
     words = sa.func.sum(Chunk.words).label("words")
     return db.session.execute(
         sa.select(Video.id, words)
         .join(Chunk, Chunk.video_id == Video.id)
-        .where(*_mine(owner_id), Chunk.is_served, _by_sandbox(Chunk.model))
+        .where(
+            *_mine(owner_id), Chunk.owner_id == owner_id, Chunk.model == CAPABILITIES["embeddings"][1], Chunk.is_served
+        )
         .group_by(Video.id)
         .order_by(Video.created_at, Video.id)
     ).all()
