@@ -43,6 +43,8 @@ OTHERS = {
 # Where a secret in the address is the permission: Alice knows it, everybody else tries one that they made up.
 TOKENS = {
     "videos.signed_media": "media token",
+    "videos.shared": "share token",
+    "videos.shared_file": "share file token",
     "accounts.unsubscribe": "unsubscribe token",
     "accounts.confirm_unsubscribe": "unsubscribe token",
     "accounts.show_link": "link token",
