@@ -37,8 +37,8 @@ def share(video_id: UUID) -> ResponseReturnValue:
     """Open one's video to whoever has its link; `anew` ends the link before."""
     anew = bool(request.form.get("anew"))
     service_share.share(queries.get_for(current_user, video_id), anew=anew)
-    flash("The old link has ended. Here is the new one." if anew else "Whoever has the link can watch now.", "ok")
-    return redirect(url_for("videos.show", video_id=video_id, share=1), 303)
+    # The dialog that then stands open says it: in front of a dialog no toast can be seen.
+    return redirect(url_for("videos.show", video_id=video_id, share="anew" if anew else "open"), 303)
 
 
 @login_required  # type: ignore[untyped-decorator]
@@ -108,12 +108,13 @@ def shared_file(token: str) -> Response:
 
 
 def dialog_values(video: Video) -> dict[str, Any]:
-    """Return what the owner's dialog needs: the open link with its address, if any, and whether it stands open."""
+    """Return what the owner's dialog needs: the open link with its address, if any, and how it stands open."""
     found = queries_share.find_open(video)
     return {
         "share": found,
         "share_url": share_links.page_url(found.id) if found else None,
         "is_share_open": "share" in request.args,
+        "is_share_new": request.args.get("share") == "anew",
     }
 
 
