@@ -40,6 +40,7 @@ def show(video_id: UUID) -> str:
         start_seconds=max(0.0, request.args.get("t", 0.0, type=float)),
         query=request.args.get("q", "")[:300],
         is_playable=pages.is_playable(video),
+        cost_microusd=pages.cost_of(video),
         again_microusd=prices.audio_price(video.duration_seconds),
         **routes_share.dialog_values(video),
         **_transcript(video),

@@ -45,9 +45,12 @@ GET     302 200 200 200 403 403 403 302  /account/sessions
 POST    302 303 404 404 403 403 403 302  /account/sessions/<session_id>/revoke
 POST    302 303 303 303 403 403 403 302  /account/sessions/revoke-all
 GET     302 200 200 200 403 403 403 302  /account/usage
+GET     302 200 200 200 403 403 403 302  /account/usage.csv
 POST    302 404 404 303 403 403 403 302  /admin/invitations/<invitation_id>/withdraw
 GET     302 404 404 200 403 403 403 302  /admin/people
 POST    302 404 404 303 403 403 403 302  /admin/people/<user_id>/<any(disable, enable, promote, demote):change>
+GET     302 404 404 200 403 403 403 302  /admin/people/<user_id>/limits
+POST    302 404 404 303 403 403 403 302  /admin/people/<user_id>/limits
 POST    302 404 404 303 403 403 403 302  /admin/people/invite
 GET     302 404 404 200 404 404 200 302  /admin/rq/
 GET     308 308 308 308 308 308 308 308  /admin/rq/<int:instance_number>/
@@ -69,6 +72,8 @@ POST    302 404 404 200 404 404 200 302  /admin/rq/queue/<queue_name>/compact
 GET     302 404 404 404 404 404 404 302  /admin/rq/requeue/<queue_name>
 POST    302 404 404 200 404 404 200 302  /admin/rq/requeue/<queue_name>
 GET     302 404 404 200 404 404 200 302  /admin/rq/static/<path:filename>
+GET     302 404 404 200 403 403 403 302  /admin/usage
+GET     302 404 404 200 403 403 403 302  /admin/usage.csv
 GET     401 200 200 200 200 200 200 401  /api/me
 GET     401 200 404 200 200 404 200 401  /api/runs/<uuid:run_id>
 POST    401 200 404 404 200 404 404 401  /api/runs/<uuid:run_id>/cancel
