@@ -14,6 +14,7 @@ from app.lib.clock import now
 from app.lib.email import normalise_email
 from app.lib.ids import parse_id
 from app.lib.signing import fingerprint
+from app.lib.text import like
 from app.web import settings
 
 
@@ -94,7 +95,7 @@ def list_keys(owner_id: UUID) -> Sequence[ApiKey]:
 
 def list_people(search: str = "", limit: int = 200) -> Sequence[User]:
     """Return people whose address or name holds `search`, newest first."""
-    pattern = "%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    pattern = like(search)
     return db.session.scalars(
         sa.select(User)
         .where(sa.or_(User.email.ilike(pattern), User.name.ilike(pattern)))

@@ -8,6 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from app import engine, log
+from app.accounts import service as accounts
 from app.db import db
 from app.videos import events, statuses
 from app.videos.models import Video
@@ -30,6 +31,7 @@ def end_badly(owner_id: UUID | None, video_id: UUID, run_id: UUID, status: str, 
         status: of the run: failed, cancelled, timed-out or dead.
         error: the engine's description (`class`, `code`, `message`).
     """
+    accounts.give_back(run_id)  # what its last call had set aside; else it would stay so for hours
     error = error or {}
     code = str(error.get("code") or error.get("class") or OURS)[:100]
     video = db.session.scalar(sa.select(Video).where(Video.id == video_id, Video.owner_id == owner_id))

@@ -11,6 +11,7 @@ from uuid import UUID
 from flask import render_template
 
 from app import engine
+from app.accounts import usage_report
 from app.db import db
 from app.errors import NotFound
 from app.lib.words import is_joined
@@ -34,6 +35,7 @@ LABELS = {
     "complete": "Publish",
 }
 FLAGS = {"repeat": "Repeated, perhaps not said", "over-silence": "Words over silence, perhaps not said"}
+MOST_RUNS = 500  # whose cost is added up
 UNPLAYABLE = ("video/x-msvideo",)
 PLAYABLE_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "theora", "aac", "mp3", "opus", "vorbis", "flac")
 
@@ -78,6 +80,12 @@ def status_fragment(video: Video) -> str:
         is_final=video.status in FINAL,
         progress=progress.progress(video),
     )
+
+
+def cost_of(video: Video) -> int:
+    """Return what the runs about a video have cost its owner so far, in micro-USD; runs long over are forgotten."""
+    runs = engine.list_runs(owner_id=video.owner_id, subject=f"video:{video.id}", limit=MOST_RUNS)
+    return usage_report.cost_of_runs(video.owner_id, [run.id for run in runs])
 
 
 def render_live(video_id: UUID) -> str:

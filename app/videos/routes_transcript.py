@@ -13,7 +13,7 @@ from flask_login import current_user, login_required
 from app import live
 from app.adapters import llm
 from app.lib.ids import parse_id
-from app.videos import exports, pages, prices, queries, service, service_search
+from app.videos import exports, pages, prices, queries, routes_share, service, service_search
 from app.videos import queries_transcript as transcripts
 from app.videos.models import Video
 from app.videos.routes_library import do_and_say
@@ -40,7 +40,9 @@ def show(video_id: UUID) -> str:
         start_seconds=max(0.0, request.args.get("t", 0.0, type=float)),
         query=request.args.get("q", "")[:300],
         is_playable=pages.is_playable(video),
+        cost_microusd=pages.cost_of(video),
         again_microusd=prices.audio_price(video.duration_seconds),
+        **routes_share.dialog_values(video),
         **_transcript(video),
     )
 

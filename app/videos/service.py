@@ -18,6 +18,7 @@ from app.videos.service_library import (
     transcribe_again,
     why_no_replay,
 )
+from app.videos.service_share import revoke, share
 from app.videos.service_transcript import request_reprocess
 from app.videos.service_uploads import remove_expired, remove_left_behind
 
@@ -37,7 +38,9 @@ __all__ = [
     "request_reprocess",
     "restore",
     "retry",
+    "revoke",
     "save_waveform",
+    "share",
     "take_up_again",
     "transcribe_again",
     "why_no_replay",

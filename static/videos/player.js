@@ -121,6 +121,14 @@
     seek(place && place.node === textOf(cue) ? startOfWord(cue, place.offset) : cue.start, true);
   });
 
+  // A chapter's link seeks; without the script it loads the page at that moment.
+  page.addEventListener("click", (event) => {
+    const link = closest(event, "a[data-seek]");
+    if (!link || !player || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    seek(Number(link.dataset.seek), true);
+  });
+
   // ---- Search inside ----
   const fold = (text) => text.normalize("NFD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
 

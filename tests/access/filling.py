@@ -43,6 +43,8 @@ OTHERS = {
 # Where a secret in the address is the permission: Alice knows it, everybody else tries one that they made up.
 TOKENS = {
     "videos.signed_media": "media token",
+    "videos.shared": "share token",
+    "videos.shared_file": "share file token",
     "accounts.unsubscribe": "unsubscribe token",
     "accounts.confirm_unsubscribe": "unsubscribe token",
     "accounts.show_link": "link token",
@@ -82,6 +84,7 @@ def body(world: World, endpoint: str) -> dict[str, Any]:
     bodies: dict[str, dict[str, Any]] = {
         "accounts.save_account": {"data": {"name": "Somebody", "theme": "dark"}},
         "accounts.create_key": {"data": {"name": "another"}},
+        "accounts.change_limits": {"data": {"budget": "12.50", "storage": ""}},
         "accounts.invite": {"data": {"email": "one-more@example.org"}},
         "accounts.ask_for_mail": {"data": {"email": "dora@example.org"}},
         "runs.rerun": {"data": {"step": things["step"]}},

@@ -26,7 +26,7 @@ from app.engine import testing
 from app.errors import Permanent
 from app.extensions import redis_client
 from app.lib.clock import now
-from app.videos import links, service_uploads
+from app.videos import links, service_uploads, share_links
 from app.videos import service as videos
 from app.videos.details import Details
 from app.videos.models import Upload, Video
@@ -205,6 +205,10 @@ def _make_videos(world: World, alice: User) -> None:
     world.things["step"] = engine.list_steps(world.things["video run"])[0].key
     world.things["storage key"] = completed.storage_key
     world.things["media token"] = links.signed_url(completed).rpartition("/")[2]
+    shared, _ = videos.share(completed)
+    world.things["share token"] = share_links.page_token(shared.id)
+    world.things["share file token"] = share_links.file_token(shared.id, "source")
+    db.session.commit()
 
 
 def _upload_whole(world: World, alice: User) -> Video:

@@ -135,7 +135,7 @@ def open_page(chromium: Browser, live_server: LiveServer) -> Iterator[Callable[.
         if user is not None:
             sign_in(context, user, live_server)
         page = context.new_page()
-        context.complaints = _listen(page)
+        context.complaints = listen(page)
         db.session.commit()  # the server has a session of its own: it sees only what is committed
         page.goto(path)
         return page
@@ -147,7 +147,7 @@ def open_page(chromium: Browser, live_server: LiveServer) -> Iterator[Callable[.
     assert not complaints, "\n".join(complaints)
 
 
-def _listen(page: Page) -> list[str]:
+def listen(page: Page) -> list[str]:
     complaints: list[str] = []
 
     def hear(message: ConsoleMessage) -> None:
@@ -170,19 +170,26 @@ def sign_in(context: BrowserContext, user: User, server: LiveServer) -> None:
 
 def assert_accessible(page: Page, *, within: str = "body") -> None:
     """Fail when axe-core finds anything serious or critical on the page (WCAG 2.2 A and AA, best practices)."""
+    found = serious_findings(page, within=within)
+    assert not found, f"{page.url}\n" + "\n".join(found)
+
+
+def serious_findings(page: Page, *, within: str = "body", rules: tuple[str, ...] = ()) -> list[str]:
+    """Return what axe-core finds serious or critical on the page; with `rules` only these are looked at."""
     if not page.evaluate("typeof window.axe === 'object'"):
         page.evaluate(AXE.read_text(encoding="utf-8"))  # by evaluation, which the page's CSP does not govern
     result = page.evaluate(
-        "within => axe.run(within, {resultTypes: ['violations']}).then(found => JSON.stringify(found.violations))",
-        within,
+        """([within, rules]) => axe
+        .run(within, {resultTypes: ['violations'], ...(rules.length ? {runOnly: {type: 'rule', values: rules}} : {})})
+        .then(found => JSON.stringify(found.violations))""",
+        [within, rules],
     )
-    found = [
+    return [
         f"{violation['impact']}: {violation['help']}: "
         + "; ".join(node["html"][:160] for node in violation["nodes"][:4])
         for violation in json.loads(result)
         if violation["impact"] in ("serious", "critical")
     ]
-    assert not found, f"{page.url}\n" + "\n".join(found)
 
 
 def assert_fits(page: Page) -> None:

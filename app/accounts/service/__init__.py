@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.accounts.service.keys import create_key, revoke_key
+from app.accounts.service.limits import Limits, change_limits, limits_of
 from app.accounts.service.notices import (
     choose_notices,
     notice_headers,
@@ -24,15 +25,18 @@ from app.accounts.service.usage import (
     OverBudget,
     ensure_budget,
     ensure_storage,
+    give_back,
     record_usage,
     register_storage,
     storage_used,
 )
 
 __all__ = [
+    "Limits",
     "OverBudget",
     "SignedIn",
     "administrator_link",
+    "change_limits",
     "change_profile",
     "change_standing",
     "choose_notices",
@@ -44,7 +48,9 @@ __all__ = [
     "ensure_budget",
     "ensure_storage",
     "find_or_make_person",
+    "give_back",
     "invite",
+    "limits_of",
     "may_sign_up",
     "notice_headers",
     "open_session",
