@@ -234,4 +234,4 @@ class Notice(Base):
     kind: Mapped[str] = mapped_column(sa.String(20))
     error: Mapped[str] = mapped_column(sa.Text, default="")
     created_at: Mapped[datetime] = mapped_column(default=now)
-    sent_at: Mapped[datetime | None]
+    sent_at: Mapped[datetime | None]  # when it was taken for a mail; those of one mail have the same moment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.accounts.service.keys import create_key, revoke_key
 from app.accounts.service.notices import (
+    EVERY_KIND,
     choose_notices,
     notice_headers,
     read_unsubscribe_token,
@@ -30,6 +31,7 @@ from app.accounts.service.usage import (
 )
 
 __all__ = [
+    "EVERY_KIND",
     "OverBudget",
     "SignedIn",
     "administrator_link",
