@@ -77,6 +77,7 @@ class Video(Base):
     transcript_id: Mapped[UUID | None]  # the transcript shown now
     created_at: Mapped[datetime] = mapped_column(default=now)
     status_changed_at: Mapped[datetime] = mapped_column(default=now)
+    changed_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)  # anything of it, for the library's order
     deleted_at: Mapped[datetime | None]
 
 

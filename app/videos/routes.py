@@ -5,15 +5,27 @@ from __future__ import annotations
 from flask import Blueprint, Flask
 
 from app.accounts import service as accounts
-from app.videos import api, api_transcript, queries, routes_library, routes_media, routes_transcript, tus
+from app.videos import (
+    api,
+    api_transcript,
+    queries,
+    routes_bulk,
+    routes_details,
+    routes_library,
+    routes_media,
+    routes_transcript,
+    tus,
+    waveform,
+)
 
 
 def register(app: Flask) -> None:
     """Register the pages, endpoints and live topics of this room, and count its files into the quota."""
     bp = Blueprint("videos", __name__)
-    for pages in (routes_library, routes_media, routes_transcript, api_transcript):
+    for pages in (routes_library, routes_bulk, routes_details, routes_media, routes_transcript, api_transcript):
         pages.add_to(bp)
     for blueprint in (bp, api.bp, tus.bp):
         app.register_blueprint(blueprint)
+    app.jinja_env.globals.update(waveform=waveform)
     with app.app_context():
         accounts.register_storage(queries.stored_bytes)
