@@ -46,8 +46,8 @@ class _Pipe(io.RawIOBase):
 def stream(video_ids: Sequence[UUID], formats: Sequence[str]) -> Iterator[bytes]:
     """Yield a zip of the transcripts of these videos in these formats.
 
-    Whoever calls has made sure whose they are. Videos without a transcript, or deleted meanwhile, are named in a file of their own.
-    Nothing is held in the database while a part is sent.
+    Whoever calls has made sure whose they are. Videos without a transcript, or deleted meanwhile, are named in a file
+    of their own. Nothing is held in the database while a part is sent.
     """
     pipe, names = _Pipe(), Names()
     left_out: list[str] = []
@@ -88,11 +88,13 @@ class Names:
 def safe_name(title: str) -> str:
     """Return a title as a file may be called: no path, no reserved name, nothing that a system refuses."""
     normal = unicodedata.normalize("NFC", title)
-    kept = "".join(
-        " " if letter in '/\\:*?"<>|' or unicodedata.category(letter)[0] == "C" else letter for letter in normal
-    )
+    kept = "".join(" " if _is_refused(letter) else letter for letter in normal)
     name = " ".join(kept.split())[:LONGEST_NAME].encode()[:200].decode(errors="ignore").strip(" .")
     return f"_{name}" if _RESERVED.fullmatch(name) else name or "Untitled"
+
+
+def _is_refused(letter: str) -> bool:
+    return letter in '/\\:*?"<>|' or unicodedata.category(letter)[0] == "C"
 
 
 def _files(video: Video, formats: Sequence[str], names: Names) -> Iterator[tuple[str, str]]:

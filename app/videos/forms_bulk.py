@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from app.videos.service_bulk import MOST_VIDEOS
 
 ACTIONS = ("retry", "cancel", "transcribe", "index", "add-tag", "remove-tag", "delete")
 EXPORT = "export"
+_COMMA = re.compile("[,\uff0c\u3001]")  # also as Chinese and Japanese write it
 TAGGING = ("add-tag", "remove-tag")
 
 
@@ -78,7 +80,7 @@ def parse_details(given: Mapping[str, str]) -> dict[str, Any]:
     """
     sent: dict[str, Any] = {name: value for name, value in given.items() if name not in ("csrf_token", "back")}
     if "tags" in sent:
-        sent["tags"] = sent["tags"].replace("，", ",").replace("、", ",").split(",")
+        sent["tags"] = _COMMA.split(sent["tags"])
     return forms.parse_changes(sent)
 
 

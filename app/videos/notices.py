@@ -58,7 +58,7 @@ def collect(owner_id: UUID) -> dict[str, str] | None:
     """Take everything that the person has not been told of for one mail, so that no other run tells of it, too.
 
     Returns:
-        `{taken_at, key}`: by which time the rows are found again, and the mail's idempotency key; None: there is nothing.
+        `{taken_at, key}`: by which time the rows are found again, and the mail's idempotency key; None: nothing is.
     """
     moment = now()
     taken = db.session.execute(

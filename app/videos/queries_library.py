@@ -178,16 +178,19 @@ def _cursor(sort: str, place: Any, video: Video) -> str:
 
 
 def _read_cursor(wanted: LibraryFilter) -> tuple[Any, UUID]:
-    cursor = wanted.cursor
+    cursor = wanted.cursor[:LONGEST_CURSOR]
     try:
-        if len(cursor) > LONGEST_CURSOR:
-            raise ValueError
         text = base64.urlsafe_b64decode((cursor + "=" * (-len(cursor) % 4)).encode("ascii")).decode()
         sort, value, identity = json.loads(text)
         place, video_id = SORTS[wanted.sort].read(value), parse_id(identity)
-        if sort != wanted.sort or video_id is None or "\x00" in str(place):
-            raise ValueError
+        is_odd = isinstance(place, str) and b"\0" in place.encode()
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, binascii.Error):
-        sentence = "This page address is not valid any more. Go back to the first page."
-        raise Invalid(sentence, {"cursor": "Leave it out."}) from None
+        raise _refusal() from None
+    if sort != wanted.sort or video_id is None or is_odd:
+        raise _refusal()
     return place, video_id
+
+
+def _refusal() -> Invalid:
+    sentence = "This page address is not valid any more. Go back to the first page."
+    return Invalid(sentence, {"cursor": "Leave it out."})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -46,7 +47,7 @@ def change_details(video_id: UUID) -> ResponseReturnValue:
 
 def _form(video: Video, given: dict[str, Any], errors: dict[str, str], back: str) -> str:
     is_script = bool(request.headers.get("HX-Request"))
-    languages = forms.LANGUAGES
+    languages: Sequence[tuple[str, str]] = forms.LANGUAGES
     if given.get("language") not in dict(languages):
         languages = (*languages, (given.get("language", ""), given.get("language", "")))
     return render_template(

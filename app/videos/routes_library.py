@@ -55,7 +55,7 @@ def add_to(bp: Blueprint) -> None:
 
 @login_required  # type: ignore[untyped-decorator]
 def show_library() -> Response:
-    """Show the person's videos; `status`, `q`, `tag`, `language` filter, `sort` orders, `cursor` pages, `view` shows."""
+    """Show one's videos; `status`, `q`, `tag`, `language`: a filter; `sort`, `cursor`: pages; `view`: grid or list."""
     wanted, view = forms.parse_filter(request.args), _view()
     page = queries_library.list_library(current_user.id, wanted)
     is_empty = not page.items and wanted.is_empty

@@ -191,23 +191,24 @@ def test_each_kind_is_told_of_to_those_who_want_it(alice, mails, tmp_path, wante
     ("kinds", "left"),
     [(("ready", "ready"), {"failed"}), (("failed", "failed"), {"ready"}), (("ready", "failed"), set())],
 )
-def test_the_unsubscribe_link_of_a_digest_ends_what_it_is_about(alice, client, mails, tmp_path, kinds, left):
+def test_the_unsubscribe_link_of_a_digest_ends_what_it_is_about(alice, mails, tmp_path, kinds, left):
     from app.accounts import queries
 
+    app_client = alice.application.test_client()
     talks = [video(alice, tmp_path) for _ in kinds]
     for talk, kind in zip(talks, kinds, strict=True):
         end(talk, kind)
     wait(6)
     address = mails.sent[0].headers["List-Unsubscribe"].strip("<>").partition("/notices/")[2]
-    assert client.get(f"/notices/{address}").status_code == 200
-    assert client.post(f"/notices/{address}", data={"List-Unsubscribe": "One-Click"}).status_code == 200
+    assert app_client.get(f"/notices/{address}").status_code == 200
+    assert app_client.post(f"/notices/{address}", data={"List-Unsubscribe": "One-Click"}).status_code == 200
     db.session.rollback()
     assert queries.list_wanted_notices(alice.user.id) == left
 
 
 @pytest.mark.parametrize("step", ["collect", "send-mail"])
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_worker_killed_in_between_sends_nothing_twice(alice, mails, tmp_path, monkeypatch, step, count):
+def test_a_worker_killed_in_between_sends_nothing_twice(alice, mails, tmp_path, monkeypatch, step, count):  # noqa: PLR0917
     from app.engine import memory
 
     talks = [video(alice, tmp_path, f"Talk {n}") for n in range(count)]

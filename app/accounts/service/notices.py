@@ -15,7 +15,6 @@ from app.lib.clock import now
 from app.lib.ids import parse_id
 from app.web import absolute_url, settings
 
-
 EVERY_KIND = "all"  # what a mail about several kinds is ended by
 
 
