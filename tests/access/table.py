@@ -89,6 +89,7 @@ POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/reprocess
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/restore
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/retry
 GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcript.<form>
+POST    401 200 404 404 200 404 404 401  /api/videos/bulk
 POST    401 202 404 404 202 404 404 401  /api/videos/reprocess-embeddings
 GET     404 404 404 200 404 404 200 404  /dev/outbox
 GET     404 404 404 200 404 404 200 404  /dev/outbox/<mail_id>
@@ -138,10 +139,13 @@ POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/cancel
 GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/card
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/chunk-again
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/delete
+GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/details
+POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/details
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/restore
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/retry
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/transcribe-again
 GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/transcript
+POST    302 303 303 303 303 303 303 302  /videos/bulk
 POST    302 303 303 303 303 303 303 302  /videos/samples
 """.strip().splitlines()
 ]
