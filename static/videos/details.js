@@ -30,7 +30,7 @@
   body.addEventListener("submit", async (event) => {
     event.preventDefault();
     const sent = new URLSearchParams(new FormData(event.target));
-    const answer = await fetch(event.target.action, { method: "POST", body: sent, headers: { "HX-Request": "true" } }).catch(() => null);
+    const answer = await fetch(event.target.getAttribute("action"), { method: "POST", body: sent, headers: { "HX-Request": "true" } }).catch(() => null);
     if (answer?.status === 204) {
       dialog.close();
       if (document.getElementById("library")) {

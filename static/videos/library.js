@@ -66,7 +66,7 @@
 
   // ---- Selecting ----
   let last = null; // the checkbox that was used last: where a range begins
-  const picks = () => [...document.querySelectorAll("[data-pick]")];
+  const picks = () => [...document.querySelectorAll("[data-choice]")];
 
   function count() {
     const all = picks();
@@ -90,7 +90,7 @@
 
   document.addEventListener("click", (event) => {
     const target = event.target instanceof Element ? event.target : null;
-    const pick = target?.closest("[data-pick]");
+    const pick = target?.closest("[data-choice]");
     if (pick) {
       const all = picks();
       if (event.shiftKey && last && all.includes(last)) {
@@ -119,7 +119,7 @@
     if (!["transcribe", "index", "delete"].includes(event.submitter.value)) return;
     event.preventDefault();
     const sent = new URLSearchParams(new FormData(event.target, event.submitter));
-    const answer = await fetch(event.target.action, { method: "POST", body: sent, headers: { "HX-Request": "true" } }).catch(() => null);
+    const answer = await fetch(event.target.getAttribute("action"), { method: "POST", body: sent, headers: { "HX-Request": "true" } }).catch(() => null);
     if (!answer?.ok) {
       const text = answer ? new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(".toast-text")?.textContent : "";
       window.throughline.toast(text || "No answer from the server. Check your connection and try again.", "warn");

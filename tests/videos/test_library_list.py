@@ -148,7 +148,7 @@ def test_the_next_page_keeps_filter_and_order(alice, talks):
     link = re.search(r'href="([^"]+)" rel="next"', page)[1].replace("&amp;", "&")
     assert "sort=title" in link
     assert "q=talk" in link
-    assert alice.get(link).text.count("data-pick>") == 16
+    assert alice.get(link).text.count("data-choice>") == 16
 
 
 def test_the_drawn_waveform_stands_where_there_is_no_picture(alice, tmp_path):
