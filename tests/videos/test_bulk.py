@@ -23,7 +23,9 @@ def make(alice, tmp_path, **values):
 
 
 def bulk(browser, action, videos=(), **data):
-    return post(browser, "/videos/bulk", data={"action": action, "video_ids": [str(each.id) for each in videos], **data})
+    return post(
+        browser, "/videos/bulk", data={"action": action, "video_ids": [str(each.id) for each in videos], **data}
+    )
 
 
 def said(browser, answer) -> str:
@@ -115,9 +117,7 @@ def test_a_batch_is_watched_by_its_owner_alone(app, alice, charlie, root, models
 
 
 def test_tags_are_added_and_removed(alice, tmp_path):
-    bare, tagged, full = (
-        make(alice, tmp_path, tags=tags) for tags in ([], ["sea"], [f"tag {n}" for n in range(20)])
-    )
+    bare, tagged, full = (make(alice, tmp_path, tags=tags) for tags in ([], ["sea"], [f"tag {n}" for n in range(20)]))
     page = said(alice, bulk(alice, "add-tag", [bare, tagged, full], new_tag=" sea "))
     assert "1 video tagged “sea”; 1 had it; 1 with 20 tags, which is the most." in page or (
         "1 video tagged “sea”; 1 with 20 tags, which is the most; 1 had it." in page

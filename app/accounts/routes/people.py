@@ -16,6 +16,8 @@ from app.errors import Conflict, Invalid
 from app.lib.ids import parse_id
 from app.web import absolute_url, settings
 
+PAGE = 50
+
 _STANDINGS: dict[str, tuple[dict[str, bool], str]] = {
     "disable": ({"is_disabled": True}, "The account is closed and signed out everywhere."),
     "enable": ({"is_disabled": False}, "The account is open again."),
@@ -76,7 +78,11 @@ def change_standing(user_id: str, change: str) -> ResponseReturnValue:
 
 def _page(status: int = 200, **values: object) -> ResponseReturnValue:
     search = request.args.get("q", "")[:100].replace("\x00", "")
-    found = queries.list_people(search)
+    before = parse_id(request.args.get("before", ""))
+    found = queries.list_people(search, before, PAGE + 1)
+    here = {"q": search} if search else {}
+    next_url = url_for("accounts.people", before=found[PAGE - 1].id, **here) if len(found) > PAGE else None
+    found = found[:PAGE]
     values.setdefault("errors", {})
     return make_response(
         render_template(
@@ -87,6 +93,8 @@ def _page(status: int = 200, **values: object) -> ResponseReturnValue:
             fixed_admins=settings().admin_emails,
             signup=settings().signup,
             q=search,
+            next_url=next_url,
+            first_url=url_for("accounts.people", **here) if before else None,
             **values,
         ),
         status,
