@@ -93,7 +93,7 @@ def list_keys(owner_id: UUID) -> Sequence[ApiKey]:
 
 
 def list_people(search: str = "", before: UUID | None = None, limit: int = 50) -> Sequence[User]:
-    """Return people whose address or name holds `search`, newest first; `before`: those after this one in that order."""
+    """Return people whose address or name holds `search`, newest first; `before`: those that follow this one."""
     last = db.session.get(User, before) if before else None
     place = sa.tuple_(User.created_at, User.id)
     found = sa.or_(User.email.icontains(search, autoescape=True), User.name.icontains(search, autoescape=True))

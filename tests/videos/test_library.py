@@ -51,6 +51,21 @@ def test_a_double_click_adds_them_once(app, alice):
     assert len(queries_library.list_library(alice.user.id, queries_library.LibraryFilter()).items) == 3
 
 
+def test_whoever_waits_for_another_click_holds_no_connection(app, alice, monkeypatch):
+    from app.videos import service_uploads
+
+    seen = []
+    lock = service_uploads.locked_file
+
+    def look(*args):
+        seen.append(db.session().in_transaction())
+        return lock(*args)
+
+    monkeypatch.setattr(service_uploads, "locked_file", look)
+    post(alice, "/videos/samples")
+    assert seen[0] is False
+
+
 def test_samples_that_cannot_be_stored_leave_no_upload_under_way(alice, monkeypatch):
     def full(*_args, **_kwargs):
         raise StorageFull

@@ -126,6 +126,7 @@ def test_the_waveform_of_a_new_video_is_drawn(alice, video):
     from jobs.library import draw_waveform
 
     run = testing.run_workflow(draw_waveform, events.payload(video, "request"), owner_id=video.owner_id)
+    assert run.subject == f"video:{video.id}"  # so that the list of runs names the talk
     assert run.output["points"] > 900
     db.session.refresh(video)
     assert 0.4 < max(video.waveform) <= 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
@@ -80,7 +82,7 @@ def _page(status: int = 200, **values: object) -> ResponseReturnValue:
     search = request.args.get("q", "")[:100].replace("\x00", "")
     before = parse_id(request.args.get("before", ""))
     found = queries.list_people(search, before, PAGE + 1)
-    here = {"q": search} if search else {}
+    here: dict[str, Any] = {"q": search} if search else {}
     next_url = url_for("accounts.people", before=found[PAGE - 1].id, **here) if len(found) > PAGE else None
     found = found[:PAGE]
     values.setdefault("errors", {})
