@@ -12,7 +12,7 @@ from app.accounts import service as accounts
 from app.adapters import llm
 from app.db import db
 from app.lib.ids import parse_id
-from app.videos import events, service_transcript, statuses
+from app.videos import events, notices, service_transcript, statuses
 from app.videos import queries_transcript as queries
 from app.videos.models import Video
 from app.videos.prices import embedding_price
@@ -114,6 +114,8 @@ def complete(owner_id: UUID, video_id: UUID, run_id: UUID, made: Json | None, *,
     served = publish(owner_id, video_id, made) if made else 0
     statuses.move(video_id, "completed")
     video = statuses.get_video(owner_id, video_id)
+    if wants_notice:
+        notices.note(video, run_id, "ready")
     engine.send(
         events.READY,
         events.payload(video, run_id, run_id=str(run_id), wants_notice=wants_notice),

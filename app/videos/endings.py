@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from app import engine, log
 from app.accounts import service as accounts
 from app.db import db
-from app.videos import events, statuses
+from app.videos import events, notices, statuses
 from app.videos.models import Video
 
 logger = log.get(__name__)
@@ -43,6 +43,7 @@ def end_badly(owner_id: UUID | None, video_id: UUID, run_id: UUID, status: str, 
     message = sentence(status, error, run_id)
     logger.warning("video.failed", video_id=str(video_id), run_id=str(run_id), error=code, status=status)
     if statuses.try_move(video_id, "failed", error_code=code, error_message=message) and video.deleted_at is None:
+        notices.note(video, run_id, "failed", message)
         engine.send(
             events.FAILED,
             events.payload(video, run_id, run_id=str(run_id), wants_notice=True, error=message),

@@ -33,7 +33,7 @@ class VideoPayload(TypedDict):
     ignore_captions: NotRequired[bool]  # transcribe although captions came with the file
     transcript_id: NotRequired[str]
     force: NotRequired[bool]  # chunk again although this transcript has embeddings of this model
-    run_id: NotRequired[str]  # of READY and FAILED: the run that ended; a notice goes out once for each
+    run_id: NotRequired[str]  # of READY and FAILED: the run that ended
     wants_notice: NotRequired[bool]
     error: NotRequired[str]  # of FAILED: the sentence for the person
 

@@ -77,6 +77,7 @@ class Video(Base):
     transcript_id: Mapped[UUID | None]  # the transcript shown now
     created_at: Mapped[datetime] = mapped_column(default=now)
     status_changed_at: Mapped[datetime] = mapped_column(default=now)
+    changed_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)  # anything of it, for the library's order
     deleted_at: Mapped[datetime | None]
 
 
@@ -234,4 +235,4 @@ class Notice(Base):
     kind: Mapped[str] = mapped_column(sa.String(20))
     error: Mapped[str] = mapped_column(sa.Text, default="")
     created_at: Mapped[datetime] = mapped_column(default=now)
-    sent_at: Mapped[datetime | None]
+    sent_at: Mapped[datetime | None]  # when it was taken for a mail; those of one mail have the same moment

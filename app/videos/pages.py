@@ -68,7 +68,7 @@ class CueLine:
 
 def status_fragment(video: Video) -> str:
     """Render what the page says about the state of a video; nothing in it is personal."""
-    runs = [run for run in engine.list_runs(subject=f"video:{video.id}", limit=10) if run.workflow in PIPELINE]
+    runs = [run for run in engine.list_runs(subject=f"video:{video.id}", limit=20) if run.workflow in PIPELINE]
     latest = {run.workflow: run for run in reversed(runs)}
     shown = [latest[name] for name in PIPELINE if name in latest]
     if len(shown) == len(PIPELINE) and shown[1].created_at < shown[0].created_at:

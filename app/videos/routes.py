@@ -9,20 +9,25 @@ from app.videos import (
     api,
     api_transcript,
     queries,
+    routes_bulk,
+    routes_details,
     routes_library,
     routes_media,
     routes_share,
     routes_transcript,
     tus,
+    waveform,
 )
 
 
 def register(app: Flask) -> None:
     """Register the pages, endpoints and live topics of this room, and count its files into the quota."""
     bp = Blueprint("videos", __name__)
-    for pages in (routes_library, routes_media, routes_transcript, routes_share, api_transcript):
-        pages.add_to(bp)
+    pages = (routes_library, routes_bulk, routes_details, routes_media, routes_transcript, routes_share, api_transcript)
+    for page in pages:
+        page.add_to(bp)
     for blueprint in (bp, api.bp, tus.bp):
         app.register_blueprint(blueprint)
+    app.jinja_env.globals.update(waveform=waveform)
     with app.app_context():
         accounts.register_storage(queries.stored_bytes)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from app.videos.service_intake import AlreadyThere, accept_file, accept_upload
 from app.videos.service_library import (
+    PURGE_GRACE,
+    UNDO,
     cancel,
     change_video,
     delete,
@@ -23,6 +25,8 @@ from app.videos.service_transcript import request_reprocess
 from app.videos.service_uploads import remove_expired, remove_left_behind
 
 __all__ = [
+    "PURGE_GRACE",
+    "UNDO",
     "AlreadyThere",
     "accept_file",
     "accept_upload",

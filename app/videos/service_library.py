@@ -137,11 +137,16 @@ def cancel(video: Video) -> None:
 def delete(video: Video) -> None:
     """Remove a video from sight; `restore` brings it back for 30 s, then files, rows and vectors go for good."""
     video.deleted_at = now()
-    _change_status(video, _ACTIVE, "cancelled")
-    _cancel_runs(video, "the video was deleted")
+    stop(video, "the video was deleted")
     engine.send(events.DELETED, events.payload(video, new_id()), owner_id=video.owner_id)
     live.touch(f"video:{video.id}")
     live.touch(f"videos:{video.owner_id}")
+
+
+def stop(video: Video, reason: str) -> None:
+    """Stop whatever is done to a video, which may be nothing."""
+    _change_status(video, _ACTIVE, "cancelled")
+    _cancel_runs(video, reason)
 
 
 def restore(video: Video) -> None:

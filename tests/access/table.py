@@ -96,6 +96,7 @@ POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/retry
 DELETE  401 204 404 404 204 404 404 401  /api/videos/<uuid:video_id>/share
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/share
 GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcript.<form>
+POST    401 200 404 404 200 404 404 401  /api/videos/bulk
 POST    401 202 404 404 202 404 404 401  /api/videos/reprocess-embeddings
 GET     404 404 404 200 404 404 200 404  /dev/outbox
 GET     404 404 404 200 404 404 200 404  /dev/outbox/<mail_id>
@@ -147,12 +148,15 @@ POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/cancel
 GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/card
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/chunk-again
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/delete
+GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/details
+POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/details
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/restore
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/retry
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/share
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/transcribe-again
 GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/transcript
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/unshare
+POST    302 303 303 303 303 303 303 302  /videos/bulk
 POST    302 303 303 303 303 303 303 302  /videos/samples
 """.strip().splitlines()
 ]

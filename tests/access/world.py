@@ -202,6 +202,9 @@ def _make_videos(world: World, alice: User) -> None:
     engine.pause(world.things["paused run"])
     waveforms = engine.list_runs(owner_id=alice.id, workflow="draw-waveform", status="completed")
     world.things["waveform run"] = waveforms[-1].id
+    videos.request_reprocess(alice.id, [completed.id])
+    db.session.commit()
+    world.things["batch run"] = engine.list_runs(owner_id=alice.id, workflow="reprocess-embeddings")[0].id
     world.things["step"] = engine.list_steps(world.things["video run"])[0].key
     world.things["storage key"] = completed.storage_key
     world.things["media token"] = links.signed_url(completed).rpartition("/")[2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.accounts.service.keys import create_key, revoke_key
 from app.accounts.service.limits import Limits, change_limits, limits_of
 from app.accounts.service.notices import (
+    EVERY_KIND,
     choose_notices,
     notice_headers,
     read_unsubscribe_token,
@@ -32,6 +33,7 @@ from app.accounts.service.usage import (
 )
 
 __all__ = [
+    "EVERY_KIND",
     "Limits",
     "OverBudget",
     "SignedIn",
