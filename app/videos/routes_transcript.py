@@ -85,9 +85,12 @@ def search() -> str:
 def _transcript(video: Video) -> dict[str, object]:
     has_one = video.transcript_id is not None
     found = transcripts.get_transcript(video) if has_one else None
+    below = pages.unsure_below(found.model) if found else 0.0
     return {
         "transcript": found,
-        "cues": pages.cue_lines(found.id) if found else [],
+        "cues": pages.cue_lines(found.id, below) if found else [],
+        "unsure_below": below,
+        "can_edit": True,
         "clock": exports.short_clock,
         "formats": exports.FORMATS,
         "note": llm.SANDBOX_NOTE if found and found.model.startswith("sandbox-") else "",
