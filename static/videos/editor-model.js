@@ -5,6 +5,8 @@
   "use strict";
 
   const LONGEST_WORD = 42;
+  const MOST_CHARACTERS = 1000; // of one cue
+  const MOST_SECONDS = 60;
   const LETTERS = "\\u0e01-\\u0e3a\\u0e40-\\u0e4e\\u0e81-\\u0edf\\u1000-\\u109f\\u1780-\\u17d3\\u2e80-\\u2fdf\\u3005-\\u3007\\u3021-\\u30ff\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\\uff66-\\uff9f\\u{20000}-\\u{3ffff}";
   const TOKEN = new RegExp(`[${LETTERS}]|[^${LETTERS}]+`, "gu");
   const UNSPACED = new RegExp(`^[${LETTERS}]`, "u");
@@ -65,19 +67,36 @@
 
   function merged(one, other) {
     const text = join(one.text, other.text);
+    if (text.length > MOST_CHARACTERS || other.end - one.start > MOST_SECONDS) throw new Error("Together they would be too long for one cue.");
     const shift = text.length - other.text.length;
     const moved = other.words?.split(" ").map((pair) => pair.split(",")).map(([offset, time]) => `${Number(offset) + shift},${time}`).join(" ");
     const words = one.words && moved ? `${one.words} ${moved}` : null;
     return { ...one, end: Math.max(one.end, other.end), text, words, unsure: "", flag: one.flag || other.flag, speaker: one.speaker || other.speaker };
   }
 
-  // What "find" finds; whole words are those that no letter or digit stands beside.
-  function pattern({ find, match_case: hasCase, whole_words: isWhole }) {
-    const source = find.trim().split(/\s+/u).map((part) => part.replace(/[\\^$.*+?()[\]{}|/-]/gu, "\\$&")).join("\\s+");
-    return new RegExp(isWhole ? `(?<![\\p{L}\\p{N}_])${source}(?![\\p{L}\\p{N}_])` : source, hasCase ? "gu" : "giu");
+  // What is found: letter by letter, in the order in which the server goes. A whole word has no letter or digit beside it.
+  const LETTER = /[\p{L}\p{M}\p{N}_]/u;
+  const isBorder = (before, after) => !(before && after && LETTER.test(before) && LETTER.test(after)) || split(before + after).length > 1;
+
+  function isWhole(text, start, end) {
+    const before = [...text.slice(Math.max(0, start - 2), start)].at(-1) ?? "";
+    const after = [...text.slice(end, end + 2)][0] ?? "";
+    const found = [...text.slice(start, end)];
+    return isBorder(before, found[0]) && isBorder(found.at(-1), after);
   }
 
-  const count = (cues, op) => (op.find.trim() ? cues.reduce((sum, cue) => sum + [...cue.text.matchAll(pattern(op))].length, 0) : 0);
+  function replaced(text, { find, with: by, match_case: hasCase, whole_words: wantsWhole }) {
+    const pattern = new RegExp(find.replace(/[\\^$.*+?()[\]{}|/-]/gu, "\\$&"), hasCase ? "gu" : "giu");
+    let times = 0;
+    const result = text.replace(pattern, (found, place) => {
+      if (wantsWhole && !isWhole(text, place, place + found.length)) return found;
+      times += 1;
+      return by;
+    });
+    return { text: tidy(result), times };
+  }
+
+  const count = (cues, op) => (op.find.trim() ? cues.reduce((sum, cue) => sum + replaced(cue.text, op).times, 0) : 0);
 
   const rewritten = (cue, text) => ({ ...cue, text, words: null, unsure: "", flag: "" });
 
@@ -93,13 +112,11 @@
       return [patch(cues, op.cue, last - op.cue + 1, ...cues.slice(op.cue, last + 1).map((cue) => ({ ...cue, speaker: op.speaker ?? "" })))];
     },
     rename_speaker: (cues, op) => each(cues, (cue) => (cue.speaker === op.speaker ? { ...cue, speaker: op.to } : cue)),
-    replace: (cues, op) => {
-      const wanted = pattern(op);
-      return each(cues, (cue) => {
-        const text = tidy(cue.text.replace(wanted, () => op.with));
-        return text === cue.text ? cue : rewritten(cue, text);
-      });
-    },
+    // A cue that is left without words goes; from the end, so that the places before it stay true.
+    replace: (cues, op) => cues.map((cue, at) => [cue, replaced(cue.text, op).text, at])
+      .filter(([cue, text]) => text !== cue.text)
+      .map(([cue, text, at]) => (text ? patch(cues, at, 1, rewritten(cue, text)) : patch(cues, at, 1)))
+      .reverse(),
   };
 
   function each(cues, change) {
@@ -114,32 +131,41 @@
     constructor(base) {
       this.base = base;
       this.cues = [...base];
-      this.done = []; // { op, patches, label }
+      this.done = []; // { ops, patches }
       this.undone = [];
     }
 
-    get ops() { return this.done.map((entry) => entry.op); }
+    get ops() { return this.done.flatMap((entry) => entry.ops); }
 
-    // Does an operation and returns what it changed. Typing in one cue is one change, however many keys it took.
-    do(op) {
-      const last = this.done.at(-1);
-      const joins = last && SIMPLE.includes(op.kind) && last.op.kind === op.kind && last.op.cue === op.cue && last.op.through === op.through && op.through === undefined;
-      const patches = verbs[op.kind](this.cues, op);
+    // Does operations as one change and returns what they changed.
+    do(...ops) {
+      if (ops.length === 1 && this.#joins(ops[0])) return this.#rejoin(ops[0]);
+      const patches = [];
+      for (const op of ops) {
+        const made = verbs[op.op](this.cues, op);
+        this.#apply(made);
+        patches.push(...made);
+      }
       if (!patches.length) return patches;
       this.undone = [];
+      this.done.push({ ops, patches });
+      return patches;
+    }
+
+    // Typing in one cue is one change, however many keys it took.
+    #joins(op) {
+      const last = this.done.at(-1)?.ops;
+      return last?.length === 1 && SIMPLE.includes(op.op) && last[0].op === op.op && last[0].cue === op.cue && last[0].through === undefined && op.through === undefined;
+    }
+
+    #rejoin(op) {
+      const patches = verbs[op.op](this.cues, op);
+      const first = this.done.pop().patches[0];
+      const before = first.removed[0];
+      this.undone = [];
+      if (isSame(before, patches[0].added[0])) patches[0].added[0] = before; // as it was: no change at all
+      else this.done.push({ ops: [op], patches: [{ ...first, added: patches[0].added }] });
       this.#apply(patches);
-      if (!joins) {
-        this.done.push({ op, patches });
-        return patches;
-      }
-      const [before] = last.patches[0].removed;
-      if (isSame(before, patches[0].added[0])) {
-        const back = [{ at: op.cue, removed: patches[0].added, added: [before] }];
-        this.#apply(back);
-        this.done.pop();
-        return back;
-      }
-      this.done[this.done.length - 1] = { op, patches: [{ ...last.patches[0], added: patches[0].added }] };
       return patches;
     }
 
@@ -223,17 +249,17 @@
   function moves({ at, before, after }, cues) {
     const both = Math.min(before.length, after.length);
     const ops = [];
-    for (let number = before.length - 1; number >= both; number -= 1) ops.push({ kind: "delete", cue: at + number });
+    for (let number = before.length - 1; number >= both; number -= 1) ops.push({ op: "delete", cue: at + number });
     for (let number = 0; number < both; number += 1) {
       const [old, wanted, now] = [before[number], after[number], cues[at + number]];
       const cue = at + number;
-      if (wanted.text !== old.text) ops.push({ kind: "text", cue, text: wanted.text });
-      if (wanted.speaker !== old.speaker && wanted.speaker !== now.speaker) ops.push({ kind: "speaker", cue, speaker: wanted.speaker || null });
-      if (wanted.start !== old.start || wanted.end !== old.end) ops.push({ kind: "times", cue, start_seconds: wanted.start, end_seconds: wanted.end });
+      if (wanted.text !== old.text) ops.push({ op: "text", cue, text: wanted.text });
+      if (wanted.speaker !== old.speaker && wanted.speaker !== now.speaker) ops.push({ op: "speaker", cue, speaker: wanted.speaker || null });
+      if (wanted.start !== old.start || wanted.end !== old.end) ops.push({ op: "times", cue, start_seconds: wanted.start, end_seconds: wanted.end });
     }
     for (let number = both; number < after.length; number += 1) {
       const cue = after[number];
-      ops.push({ kind: "insert", cue: at + number, start_seconds: cue.start, end_seconds: cue.end, text: cue.text, ...(cue.speaker ? { speaker: cue.speaker } : {}) });
+      ops.push({ op: "insert", cue: at + number, start_seconds: cue.start, end_seconds: cue.end, text: cue.text, ...(cue.speaker ? { speaker: cue.speaker } : {}) });
     }
     return ops;
   }
