@@ -5,13 +5,23 @@ from __future__ import annotations
 from flask import Blueprint, Flask
 
 from app.accounts import service as accounts
-from app.videos import api, api_transcript, queries, routes_library, routes_media, routes_transcript, tus
+from app.videos import (
+    api,
+    api_editing,
+    api_transcript,
+    queries,
+    routes_editing,
+    routes_library,
+    routes_media,
+    routes_transcript,
+    tus,
+)
 
 
 def register(app: Flask) -> None:
     """Register the pages, endpoints and live topics of this room, and count its files into the quota."""
     bp = Blueprint("videos", __name__)
-    for pages in (routes_library, routes_media, routes_transcript, api_transcript):
+    for pages in (routes_library, routes_media, routes_transcript, routes_editing, api_transcript, api_editing):
         pages.add_to(bp)
     for blueprint in (bp, api.bp, tus.bp):
         app.register_blueprint(blueprint)
