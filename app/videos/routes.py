@@ -14,6 +14,7 @@ from app.videos import (
     routes_library,
     routes_media,
     routes_transcript,
+    routes_versions,
     tus,
 )
 
@@ -21,7 +22,15 @@ from app.videos import (
 def register(app: Flask) -> None:
     """Register the pages, endpoints and live topics of this room, and count its files into the quota."""
     bp = Blueprint("videos", __name__)
-    for pages in (routes_library, routes_media, routes_transcript, routes_editing, api_transcript, api_editing):
+    for pages in (
+        routes_library,
+        routes_media,
+        routes_transcript,
+        routes_versions,
+        routes_editing,
+        api_transcript,
+        api_editing,
+    ):
         pages.add_to(bp)
     for blueprint in (bp, api.bp, tus.bp):
         app.register_blueprint(blueprint)

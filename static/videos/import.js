@@ -25,7 +25,7 @@
     button.disabled = true;
     box.hidden = true;
     try {
-      const answer = await fetch(form.action, { method: "POST", body: new FormData(form), headers: { Accept: "application/json" } });
+      const answer = await fetch(form.dataset.import, { method: "PUT", body: new FormData(form), headers: { "X-CSRFToken": form.elements.csrf_token.value } });
       const isJson = answer.headers.get("Content-Type")?.includes("json");
       if (answer.ok) {
         form.closest("dialog").close();
