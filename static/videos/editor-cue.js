@@ -85,17 +85,17 @@
     }
 
     changed(event) {
-      if (event.target === this.speaker) this.name();
+      if (event.target === this.speaker || event.target.matches("[data-through]")) this.name();
       else if (event.target.dataset.time) this.setTime(event.target.dataset.time, seconds(event.target.value));
     }
 
+    // "Also those after it": up to where somebody else spoke when the cue was opened.
     name() {
       const name = tidy(this.speaker.value);
-      const before = this.cue.speaker;
-      if (name === before) return;
       const { cues } = this.editor.history;
       let last = this.at;
-      if (this.form.querySelector("[data-through]").checked) while (cues[last + 1]?.speaker === before && last + 1 < cues.length) last += 1;
+      if (this.form.querySelector("[data-through]").checked) while (cues[last + 1]?.speaker === this.opened.speaker) last += 1;
+      if (cues.slice(this.at, last + 1).every((cue) => cue.speaker === name)) return;
       this.editor.do({ op: "speaker", cue: this.at, ...(last > this.at ? { through: last } : {}), speaker: name || null });
     }
 
