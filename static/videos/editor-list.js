@@ -15,8 +15,8 @@
   function cueOf(row) {
     const { s, e, w, p, u } = row.dataset;
     return Object.freeze({
-      start: Number(s),
-      end: Number(e),
+      start: Math.round(Number(s) * 1000) / 1000,
+      end: Math.round(Number(e) * 1000) / 1000,
       text: row.querySelector(".cue-text > span").textContent,
       speaker: p ?? "",
       flag: row.querySelector(".cue-flag")?.textContent ?? "",

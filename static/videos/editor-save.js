@@ -131,7 +131,7 @@
     const dialog = document.getElementById("editor-conflict");
     const all = found.length;
     const stretches = (number) => `${number} ${number === 1 ? "place" : "places"}`;
-    const fits = plan.left.length === 0 ? "All of them fit the new version." : `${stretches(all - plan.left.length)} fit the new version; ${stretches(plan.left.length)} do not, because other words stand there now. Copy these before you go on:`;
+    const fits = plan.left.length === 0 ? "All of them can be brought onto it." : `${stretches(all - plan.left.length)} can be brought onto it; ${stretches(plan.left.length)} cannot, because other words stand there now. Copy these before you go on:`;
     dialog.querySelector("[data-conflict-words]").textContent =
       `Version ${shown.dataset.number} is shown by now: another tab, another program or a new transcription made it after version ${editor.draft.number}, which you edited. Your changes (${stretches(all)}) are kept in this browser. ${fits}`;
     list(dialog, plan.left);
@@ -194,6 +194,7 @@
   async function resume(editor) {
     const draft = editor.offered;
     document.getElementById("editor-draft").close();
+    editor.list.focus(editor.list.at);
     if (draft.transcript === editor.draft.transcript) {
       replay(editor, draft.ops);
       return;
@@ -227,6 +228,7 @@
   function forget(editor) {
     Draft.forget(editor.offered.transcript);
     document.getElementById("editor-draft").close();
+    editor.list.focus(editor.list.at);
   }
 
   Object.assign(window.transcriptEditor, { Draft, conflict, forget, offer, resume, save, settle });

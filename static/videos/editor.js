@@ -232,7 +232,7 @@
 
   // ---- Keys ----
   document.addEventListener("keydown", (event) => {
-    if (event.defaultPrevented || !(event.target instanceof Element) || event.target.closest("dialog")) return;
+    if (event.defaultPrevented || !(event.target instanceof Element) || event.target.closest("dialog[open]")) return;
     const isField = Boolean(event.target.closest("input, textarea, select, [contenteditable]"));
     const isCommand = event.ctrlKey || event.metaKey;
     const key = event.key.toLowerCase();
