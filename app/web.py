@@ -95,8 +95,8 @@ def bearer_key() -> str | None:
 
 
 def is_api_request() -> bool:
-    """Tell whether the answer, also of an error, must be JSON (or tus) and never a page."""
-    return request.path.startswith(("/api/", "/uploads"))
+    """Tell whether the answer, also of an error, must be JSON (or tus) and never a page: also to whoever sends JSON."""
+    return request.path.startswith(("/api/", "/uploads")) or request.mimetype == "application/json"
 
 
 def init_app(app: Throughline) -> None:

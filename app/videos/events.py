@@ -12,6 +12,7 @@ from uuid import UUID
 UPLOADED = "video/uploaded"  # service.accept_file -> transcribe-video, draw-waveform
 TRANSCRIBE_REQUESTED = "video/transcribe.requested"  # retry, transcribe again -> transcribe-video
 TRANSCRIPTION_COMPLETED = "video/transcription.completed"  # transcribe-video -> generate-embeddings
+TRANSCRIPT_EDITED = "video/transcript.edited"  # edit, import, restore -> reindex-transcript
 CHUNK_REQUESTED = "video/chunk.requested"  # "chunk again" -> generate-embeddings
 BATCH_REPROCESS = "video/embeddings.batch-reprocess"  # bulk action, API, command line -> reprocess-embeddings
 DELETED = "video/deleted"  # service_library.delete -> purge-video

@@ -15,8 +15,11 @@ from app.lib.ids import new_id
 from app.lib.words import split_words
 from app.videos import chunks, events, search, statuses
 from app.videos import queries_transcript as queries
+from app.videos import queries_versions as versions
 from app.videos.cues import Cue
 from app.videos.models import Chunk, Segment, Transcript, Video
+
+TRANSCRIBED = ("model", "captions")  # the sources of what a transcribe run has made
 
 
 class Replaced(statuses.Busy):
@@ -65,8 +68,7 @@ def save_transcript(
     )
     db.session.add(transcript)
     db.session.flush()
-    if cues:
-        db.session.execute(sa.insert(Segment), [_segment(transcript.id, index, cue) for index, cue in enumerate(cues)])
+    insert_segments(transcript.id, cues)
     video.transcript_id = transcript.id
     live.touch(f"video:{video.id}")
     engine.send(
@@ -75,6 +77,18 @@ def save_transcript(
         owner_id=owner_id,
     )
     return transcript.id
+
+
+def insert_segments(transcript_id: UUID, cues: Sequence[Cue]) -> None:
+    """Write the cues of a new version."""
+    if cues:
+        db.session.execute(sa.insert(Segment), [_segment(transcript_id, index, cue) for index, cue in enumerate(cues)])
+
+
+def say_edited(video: Video) -> None:
+    """Ask for the index to follow the transcript; several requests within a few seconds are one."""
+    request = events.payload(video, new_id(), transcript_id=str(video.transcript_id))
+    engine.send(events.TRANSCRIPT_EDITED, request, owner_id=video.owner_id)
 
 
 def build_chunks(video: Video, transcript_id: UUID, run_id: UUID, model: str) -> list[UUID]:
@@ -118,14 +132,15 @@ def serve_chunks(video: Video, transcript_id: UUID, run_id: UUID, count: int, *,
         How many chunks are served now.
 
     Raises:
-        Busy: a chunk has no vector yet or is gone, or the video shows another transcript by now.
+        Busy: a chunk has no vector yet or is gone, or the video shows another transcript by now. One that a person
+            has made of an edit does not count: a set cut before it is served until the index has followed.
     """
     ready = db.session.scalar(
         sa.select(sa.func.count()).where(
             Chunk.run_id == run_id, Chunk.video_id == video.id, Chunk.embedding.is_not(None)
         )
     )
-    if ready != count or video.transcript_id != transcript_id:
+    if ready != count or not _may_be_served(video, transcript_id):
         raise Replaced
     others = sa.delete(Chunk).where(Chunk.video_id == video.id, Chunk.run_id != run_id)
     db.session.execute(others.where(Chunk.is_served) if spare_unserved else others)
@@ -133,7 +148,20 @@ def serve_chunks(video: Video, transcript_id: UUID, run_id: UUID, count: int, *,
         sa.update(Chunk).where(Chunk.video_id == video.id, Chunk.run_id == run_id).values(is_served=True)
     )
     live.touch(f"video:{video.id}")
+    if video.transcript_id != transcript_id:
+        say_edited(video)  # somebody has edited it while this set was made: the index follows at once
     return int(served.rowcount)  # type: ignore[attr-defined]
+
+
+def _may_be_served(video: Video, transcript_id: UUID) -> bool:
+    """Tell whether a set cut from this version is served: it is shown, or edits came after it and nothing newer is."""
+    if video.transcript_id == transcript_id:
+        return True
+    shown, cut = (db.session.get(Transcript, each) for each in (video.transcript_id, transcript_id))
+    if shown is None or cut is None or shown.source in TRANSCRIBED:
+        return False  # a newer transcription has a run of its own that indexes it
+    served = versions.find_served(video.id)
+    return served is None or served.number <= cut.number
 
 
 def drop_unserved(video_id: UUID, run_id: UUID) -> None:

@@ -178,6 +178,7 @@
       const beside = captionsFor(this.file.name);
       try {
         const body = { upload_id: this.upload.url.split("/").pop(), language: form.elements.language.value };
+        if (form.elements.vocabulary.value.trim()) body.vocabulary = form.elements.vocabulary.value;
         if (beside) body.captions = await beside.text();
         const answer = await fetch(`${form.dataset.videos}${again ? "?again=1" : ""}`, {
           method: "POST",
