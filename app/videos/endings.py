@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from app import engine, log
 from app.db import db
-from app.videos import events, statuses
+from app.videos import events, service_transcript, statuses
 from app.videos.models import Video
 
 logger = log.get(__name__)
@@ -35,6 +35,7 @@ def end_badly(owner_id: UUID | None, video_id: UUID, run_id: UUID, status: str, 
     video = db.session.scalar(sa.select(Video).where(Video.id == video_id, Video.owner_id == owner_id))
     if video is None or _is_in_other_hands(video, run_id, code):
         return
+    service_transcript.follow_edits(video)
     if status == "cancelled":
         statuses.try_move(video_id, "cancelled")
         return

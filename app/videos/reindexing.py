@@ -1,7 +1,8 @@
 """What the steps of reindex-transcript do: the search index follows an edited transcript, and only what changed is paid.
 
 The video's status is never touched: what is served stays until the new set is complete, and stays for good when it
-cannot be completed, which the video's page then says.
+cannot be completed, which the video's page then says (index_line). While another run of the pipeline is at work on the
+video nothing is done here: that one asks again when it ends.
 """
 
 from __future__ import annotations
@@ -10,109 +11,121 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-
-from app import engine, live, log
+from app import live, log
 from app.adapters import llm
-from app.db import db
+from app.engine import RetryAfter
+from app.errors import NotFound
+from app.lib.clock import now
 from app.lib.words import join_words
-from app.videos import chunks, rechunking, service_library, service_transcript, statuses
+from app.videos import chunks, rechunking, service_transcript, statuses
+from app.videos import queries as videos
 from app.videos import queries_reindexing as queries
 from app.videos import queries_transcript as transcripts
 from app.videos.embedding import BATCH_CHUNKS
-from app.videos.models import Chunk, Video
+from app.videos.models import FINAL, Chunk, Video
+from app.videos.service_library import PURGE_GRACE, UNDO
 
 logger = log.get(__name__)
 
 Json = dict[str, Any]
+GONE = "the video was deleted"
 
 
 def plan(owner_id: UUID, video_id: UUID, run_id: UUID) -> Json:
     """Store the chunks of the transcript shown, with the vectors that those served now have for the same text.
 
     Returns:
-        `{outcome}` when there is nothing to do here, else `{transcript_id, set_id, batches, kept, chunks}`: a batch is
-        a list of at most BATCH_CHUNKS ids of chunks that still need a vector.
+        `{outcome}` when there is nothing to do, else `{transcript_id, set_id, chunks, kept, batches}`: a batch is a
+        list of at most BATCH_CHUNKS ids of chunks that still need a vector.
+
+    Raises:
+        RetryAfter: the video was deleted, which can still be taken back.
     """
-    model = llm.embedder().model
-    video = statuses.get_video(owner_id, video_id, locked=True)
-    if video.transcript_id is None:
-        return {"outcome": "there is no transcript"}
+    video = _get_video(owner_id, video_id)
+    if video is None:
+        return {"outcome": GONE}
     served = queries.list_served(video.id)
-    if not served or any(chunk.model != model for chunk in served):
-        return _ask_for_whole(video, is_served=bool(served))
-    if all(chunk.transcript_id == video.transcript_id for chunk in served):
-        return {"outcome": "the index is of this version already"}
-    made = _rows(video, served)
-    ids = service_transcript.store_chunks(video, video.transcript_id, run_id, model, made)
-    known = {chunk.text: chunk.id for chunk in served}
-    same = {new: known[draft.text] for new, draft in zip(ids, made, strict=True) if draft.text in known}
-    service_transcript.copy_vectors(same)
-    left = [str(each) for each in ids if each not in same]
+    outcome = _why_not(video, served)
+    if outcome or video.transcript_id is None:
+        return {"outcome": outcome}
+    drafts = _cut(video.transcript_id, served)
+    service_transcript.store_chunks(video, video.transcript_id, run_id, llm.embedder().model, drafts)
+    service_transcript.copy_vectors(video.id, run_id)
+    left = [str(each) for each in queries.list_without_vector(run_id)]
     return {
         "transcript_id": str(video.transcript_id),
         "set_id": str(run_id),
+        "chunks": len(drafts),
+        "kept": len(drafts) - len(left),
         "batches": [left[start : start + BATCH_CHUNKS] for start in range(0, len(left), BATCH_CHUNKS)],
-        "kept": len(same),
-        "chunks": len(ids),
     }
 
 
 def serve(owner_id: UUID, video_id: UUID, made: Json) -> str:
     """Serve the finished chunks in place of the old ones, and say what became of them.
 
-    When a newer transcription is shown by now, or a newer version is served, they are dropped.
+    Raises:
+        RetryAfter: as of `plan`.
+        Replaced: chunks of it are gone, or the video was transcribed again.
     """
-    video = statuses.get_video(owner_id, video_id, locked=True)
-    set_id = UUID(made["set_id"])
-    try:
-        service_transcript.serve_chunks(
-            video, UUID(made["transcript_id"]), set_id, made["chunks"], spare_unserved=True, newer_only=True
-        )
-    except service_transcript.Replaced:
-        service_transcript.drop_unserved(video_id, set_id)
-        return "a newer transcript is indexed by another run"
+    video = _get_video(owner_id, video_id)
+    if video is None:
+        return GONE
+    service_transcript.serve_chunks(
+        video, UUID(made["transcript_id"]), UUID(made["set_id"]), made["chunks"], spare_unserved=True
+    )
     return "served"
 
 
-def give_up(owner_id: UUID | None, video_id: UUID, run_id: UUID, error: Json) -> None:
+def stand_back(owner_id: UUID, video_id: UUID, made: Json) -> str:
+    """Drop chunks that other ones have replaced meanwhile; ask again if the index is older than what is shown."""
+    service_transcript.drop_unserved(video_id, UUID(made["set_id"]))
+    video = _get_video(owner_id, video_id)
+    if video is None:
+        return GONE
+    service_transcript.follow_edits(video)
+    return "replaced by another run"
+
+
+def give_up(video_id: UUID, run_id: UUID, error: Json) -> None:
     """Remove what a run that failed has made; the old chunks stay served, and the video's page says so."""
     service_transcript.drop_unserved(video_id, run_id)
     logger.warning("video.index_outdated", video_id=str(video_id), run_id=str(run_id), error=error.get("code"))
-    if owner_id is not None:
-        live.touch(f"video:{video_id}")
+    live.touch(f"video:{video_id}")
 
 
-def why_outdated(video: Video) -> str | None:
-    """Return what the page says when search looks at an older version than the one shown; None while a run is at it."""
-    if video.transcript_id is None or video.status != "completed" or not queries.is_outdated(video):
+def _get_video(owner_id: UUID, video_id: UUID) -> Video | None:
+    """Return the video, locked; None once it is gone for good."""
+    try:
+        return statuses.get_video(owner_id, video_id, locked=True)
+    except NotFound:
+        deleted = videos.find_deleted(owner_id, video_id)
+    if deleted is None or deleted.deleted_at is None:
         return None
-    runs = engine.list_runs(owner_id=video.owner_id, subject=subject_of(video.id), limit=1)
-    if runs and not runs[0].is_final:
-        return None
-    error = (runs[0].error or {}) if runs else {}
-    told = str(error.get("message") or "") if error.get("code") not in (None, "error") else ""
-    return f"The search index is older than the transcript. {told}".strip()
+    rest = (deleted.deleted_at + UNDO + PURGE_GRACE - now()).total_seconds()
+    if rest > 0:
+        raise RetryAfter(rest, "The video was deleted, which can still be taken back.")
+    return None
 
 
-def subject_of(video_id: UUID) -> str:
-    """Return the subject of the runs that follow the edits of a video: its own, so that they count as no work on it."""
-    return f"index:{video_id}"
+def _why_not(video: Video, served: Sequence[Chunk]) -> str:
+    """Return why nothing is to be done; empty when something is."""
+    if video.status not in FINAL:
+        return "another run is at work on this video, which looks again when it ends"
+    is_first = not served or queries.has_newer_transcription(video.id, served[0].transcript_id)
+    if video.status != "completed" and is_first:
+        return "this transcript was never indexed: left to a retry of what failed"
+    if served and all(chunk.transcript_id == video.transcript_id for chunk in served):
+        return "the index is of this version already"
+    if not served and not queries.has_words(video.transcript_id):
+        return "there are no words to index"
+    return ""
 
 
-def _ask_for_whole(video: Video, *, is_served: bool) -> Json:
-    """Ask for a normal run when it is needed and none is under way, which would look at the newest version itself."""
-    if video.status != "completed":
-        return {"outcome": "another run indexes this video"}
-    if not is_served and not transcripts.has_words(video.transcript_id):
-        return {"outcome": "there are no words to index"}
-    service_library.reprocess(video)
-    return {"outcome": "the whole transcript is indexed anew"}
-
-
-def _rows(video: Video, served: Sequence[Chunk]) -> list[chunks.ChunkDraft]:
-    assert video.transcript_id is not None
-    old = chunks.units_of(transcripts.list_cues(served[0].transcript_id))
-    new = chunks.units_of(transcripts.list_cues(video.transcript_id))
+def _cut(transcript_id: UUID, served: Sequence[Chunk]) -> list[chunks.ChunkDraft]:
+    """Cut a version where the served chunks are cut, as far as the words are the same and the rules allow it."""
+    old = chunks.units_of(transcripts.list_cues(served[0].transcript_id)) if served else []
+    new = chunks.units_of(transcripts.list_cues(transcript_id))
     found = rechunking.carry_over([unit.text for unit in old], _bounds_of(served, old), new)
     return [chunks.draft(index, new[begin:end]) for index, (begin, end) in enumerate(found)]
 
@@ -131,5 +144,3 @@ def _bounds_of(served: Sequence[Chunk], units: Sequence[chunks.Unit]) -> list[ch
             return []
         found.append((begin, begin + chunk.words))
     return found
-
-
