@@ -19,7 +19,7 @@ def reindex_transcript_failed(_ctx: Context, outcome: Outcome) -> None:
 
 
 @workflow(
-    events.REINDEX,
+    "reindex-transcript",
     on=events.TRANSCRIPT_EDITED,
     # Who corrects a transcript saves every few seconds: what they pay for is once, when they pause.
     debounce=Debounce("5s", key="event.data.video_id", timeout="60s"),

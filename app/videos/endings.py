@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from app import engine, log
 from app.db import db
-from app.videos import events, service_transcript, statuses
+from app.videos import events, service_transcript, statuses, video_runs
 from app.videos.models import Video
 
 logger = log.get(__name__)
@@ -56,8 +56,7 @@ def _is_in_other_hands(video: Video, run_id: UUID, code: str) -> bool:
     has the video. One that was given up may have been resumed meanwhile. One that found the video busy leaves it to an
     older one, too.
     """
-    runs = engine.list_runs(owner_id=video.owner_id, subject=f"video:{video.id}", limit=20)
-    active = [run for run in runs if run.workflow in events.PIPELINE and not run.is_final]
+    active = [run for run in video_runs.list_pipeline_runs(video) if not run.is_final]
     return any(run.id >= run_id or code == statuses.Busy.code for run in active)
 
 

@@ -20,7 +20,6 @@ READY = "video/ready"  # generate-embeddings -> send-video-notice
 FAILED = "video/failed"  # the on_failure hooks -> send-video-notice
 
 PIPELINE = ("transcribe-video", "generate-embeddings")  # the workflows that give a video its statuses
-REINDEX = "reindex-transcript"  # the one that lets search follow an edit, and gives none
 
 
 class VideoPayload(TypedDict):

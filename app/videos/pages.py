@@ -14,9 +14,10 @@ from app import engine
 from app.db import db
 from app.errors import NotFound
 from app.lib.words import is_joined
-from app.videos import progress
+from app.videos import progress, video_runs
 from app.videos import queries_transcript as queries
 from app.videos.events import PIPELINE
+from app.videos.index_line import index_line
 from app.videos.models import FINAL, Segment, Video
 
 LABELS = {
@@ -66,8 +67,7 @@ class CueLine:
 
 def status_fragment(video: Video) -> str:
     """Render what the page says about the state of a video; nothing in it is personal."""
-    runs = [run for run in engine.list_runs(subject=f"video:{video.id}", limit=10) if run.workflow in PIPELINE]
-    latest = {run.workflow: run for run in reversed(runs)}
+    latest = {run.workflow: run for run in reversed(video_runs.list_pipeline_runs(video))}
     shown = [latest[name] for name in PIPELINE if name in latest]
     if len(shown) == len(PIPELINE) and shown[1].created_at < shown[0].created_at:
         shown = shown[:1]  # transcribed again: what was embedded before belongs to the old transcript
@@ -77,6 +77,7 @@ def status_fragment(video: Video) -> str:
         steps=[(run, step_lines(engine.list_steps(run.id))) for run in shown],
         is_final=video.status in FINAL,
         progress=progress.progress(video),
+        index=index_line(video),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the steps of reindex-transcript do: the search index follows an edited transcript, and only what changed is paid.
+"""What the steps of reindex-transcript do: search follows an edited transcript, and only what changed is paid for.
 
 The video's status is never touched: what is served stays until the new set is complete, and stays for good when it
 cannot be completed, which the video's page then says (index_line). While another run of the pipeline is at work on the

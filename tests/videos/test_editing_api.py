@@ -196,7 +196,7 @@ def test_captions_are_imported_as_a_form_and_by_put(alice, video):
     file = {"file": (io.BytesIO(SRT), "mine.srt")}
     answer = alice.post(f"/videos/{video.id}/transcript/import", data=file, content_type="multipart/form-data")
     assert answer.status_code == 303
-    assert [cue["text"] for cue in shown(alice, video)["cues"]][0] == "Welcome to the talk about rings."
+    assert shown(alice, video)["cues"][0]["text"] == "Welcome to the talk about rings."
     assert shown(alice, video)["note"] == "2 cues from mine.srt"
     vtt = "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ada>潮汐每天两次\n"
     answer = alice.put(f"/api/videos/{video.id}/transcript", data=vtt.encode(), content_type="text/vtt")
