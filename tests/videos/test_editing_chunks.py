@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from itertools import pairwise
 
 import pytest
@@ -12,23 +11,7 @@ from hypothesis import strategies as st
 from app.lib.words import Word, join_words
 from app.videos import chunks, cues
 from app.videos.rechunking import carry_over
-
-VOWELS = "aeiou"
-
-
-def made_up(count: int, seed: int = 0) -> list[str]:
-    """Make words, some of them common, with sentences of about twelve."""
-    dice = random.Random(seed)  # noqa: S311
-    common = ["the", "a", "of", "and", "to", "is"]
-    words = []
-    for n in range(count):
-        word = (
-            dice.choice(common)
-            if dice.random() < 0.4
-            else f"{dice.choice('bdfgklmnprst')}{dice.choice(VOWELS)}" * dice.randint(1, 3)
-        )
-        words.append(word + "." if n % 12 == 11 else word)
-    return words
+from tests.videos.talks import made_up
 
 
 def units(words: list[str]) -> list[chunks.Unit]:
