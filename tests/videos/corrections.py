@@ -5,9 +5,8 @@ from __future__ import annotations
 from app import engine
 from app.db import db
 from app.engine import testing
-from app.videos import queries_transcript as queries
 from app.videos import service_editing, service_search
-from app.videos.models import Transcript, Video
+from app.videos.models import Chunk, Transcript, Video
 from app.videos.operations import Operation, SetText
 from tests.videos.talks import again
 
@@ -44,8 +43,6 @@ def served(video: Video) -> set:
 
 def chunks_of(video: Video):
     """Return the query of the served chunks of a video, with everything they have."""
-    from app.videos.models import Chunk
-
     return (
         db.select(Chunk)
         .where(Chunk.video_id == video.id, Chunk.is_served)
@@ -60,11 +57,9 @@ def runs(video: Video) -> list:
 
 
 def is_up_to_date(video: Video) -> bool:
-    """Tell whether search looks at the version shown, all of it, and nothing is left over beside it."""
-    from app.videos.models import Chunk
-
+    """Tell whether search looks at the version shown, and nothing is left over that no retry may go on with."""
     now = again(video)
     left = db.session.scalar(
         db.select(db.func.count()).select_from(Chunk).where(Chunk.video_id == video.id, ~Chunk.is_served)
     )
-    return served(video) == {now.transcript_id} and not left and len(queries.list_chunks(now)) > 0
+    return served(video) == {now.transcript_id} and (not left or now.status in ("failed", "cancelled"))
