@@ -76,7 +76,7 @@ def test_an_edit_while_the_index_follows_the_one_before_is_followed_too(video, m
     assert {run.status for run in runs(video)} == {"completed"}
 
 
-def test_two_runs_over_one_video_wait_for_each_other(video, models):
+def test_a_run_that_a_newer_one_has_overtaken_serves_nothing(video, models):
     models[1].script = [LATER]
     write(video, "first words")
     testing.clock.advance(6)
@@ -84,10 +84,12 @@ def test_two_runs_over_one_video_wait_for_each_other(video, models):
     write(video, "quincunx")
     testing.clock.advance(6)
     testing.drain()
-    assert [run.status for run in runs(video)] == ["completed", "waiting"] or runs(video)[0].held_by
+    assert [run.status for run in runs(video)] == ["completed", "waiting"]
+    assert served(video) == {again(video).transcript_id}
     follow()
     assert_settled(video)
-    assert {run.status for run in runs(video)} == {"completed"}
+    assert finds(video, "quincunx")
+    assert [run.output["outcome"] for run in runs(video)] == ["served", "replaced by another run"]
 
 
 def test_index_again_while_the_index_follows(video, models):
@@ -302,6 +304,28 @@ def test_a_run_that_is_cancelled_leaves_the_old_chunks_and_says_so(alice, video,
     assert served(video) == old
     assert db.session.scalar(sa.select(sa.func.count()).where(Chunk.video_id == video.id, ~Chunk.is_served)) == 0
     assert "Search still finds the words of version 1." in alice.get(f"/videos/{video.id}").text
+
+
+def test_two_runs_over_one_video_do_not_execute_at_once(app, video, models):
+    seen = []
+
+    def another_worker():
+        with app.app_context():
+            seen.append(testing.drain())
+
+    def save_and_claim():
+        write(video, "quincunx")
+        testing.clock.advance(6)
+        thread = threading.Thread(target=another_worker)
+        thread.start()
+        thread.join(60)
+
+    write(video, "first words")
+    once(models, save_and_claim)
+    follow()
+    assert seen == [[]]
+    assert_settled(video)
+    assert finds(video, "quincunx")
 
 
 def test_of_two_saves_at_the_same_moment_one_is_told(app, video):
