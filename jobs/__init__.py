@@ -1,5 +1,5 @@
 """Every workflow of the product: importing this package registers them."""
 
-from jobs import library, notices, videos
+from jobs import indexing, library, notices, videos
 
-__all__ = ["library", "notices", "videos"]
+__all__ = ["indexing", "library", "notices", "videos"]

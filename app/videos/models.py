@@ -19,6 +19,7 @@ DIMENSIONS = 1536
 STATUSES = ("pending", "transcribing", "processing", "embedding", "completed", "failed", "cancelled")
 RENDITION_STATUSES = ("making", "ready", "failed")
 SOURCES = ("model", "captions", "edit", "import", "restore")
+TRANSCRIBED = ("model", "captions")  # what transcribe runs make
 NOTICE_KINDS = ("ready", "failed")
 FINAL = ("completed", "failed", "cancelled")
 

@@ -15,10 +15,10 @@ from app.accounts import usage_report
 from app.db import db
 from app.errors import NotFound
 from app.lib.words import is_joined
-from app.videos import progress
+from app.videos import progress, video_runs
 from app.videos import queries_transcript as queries
-from app.videos import queries_versions as versions
 from app.videos.events import PIPELINE
+from app.videos.index_line import index_line
 from app.videos.models import FINAL, Segment, Video
 
 LABELS = {
@@ -35,7 +35,6 @@ LABELS = {
     "batch": "Index for search",
     "complete": "Publish",
 }
-REINDEX = "reindex-transcript"  # the run that lets the index follow an edit
 FLAGS = {"repeat": "Repeated, perhaps not said", "over-silence": "Words over silence, perhaps not said"}
 MOST_RUNS = 500  # whose cost is added up
 SOURCE_WORDS = {
@@ -77,19 +76,9 @@ class CueLine:
     unsure: str  # the numbers of the words that the model was unsure of: "3 7"
 
 
-@dataclass(frozen=True)
-class IndexLine:
-    """Search still knows the words of version `number`; `is_following`: that is being changed now."""
-
-    number: int
-    is_following: bool
-
-
 def status_fragment(video: Video) -> str:
     """Render what the page says about the state of a video; nothing in it is personal."""
-    all_runs = engine.list_runs(subject=f"video:{video.id}", limit=20)
-    runs = [run for run in all_runs if run.workflow in PIPELINE]
-    latest = {run.workflow: run for run in reversed(runs)}
+    latest = {run.workflow: run for run in reversed(video_runs.list_pipeline_runs(video))}
     shown = [latest[name] for name in PIPELINE if name in latest]
     if len(shown) == len(PIPELINE) and shown[1].created_at < shown[0].created_at:
         shown = shown[:1]  # transcribed again: what was embedded before belongs to the old transcript
@@ -99,7 +88,7 @@ def status_fragment(video: Video) -> str:
         steps=[(run, step_lines(engine.list_steps(run.id))) for run in shown],
         is_final=video.status in FINAL,
         progress=progress.progress(video),
-        index=index_line(video, all_runs),
+        index=index_line(video),
     )
 
 
@@ -107,15 +96,6 @@ def cost_of(video: Video) -> int:
     """Return what the runs about a video have cost its owner so far, in micro-USD; runs long over are forgotten."""
     runs = engine.list_runs(owner_id=video.owner_id, subject=f"video:{video.id}", limit=MOST_RUNS)
     return usage_report.cost_of_runs(video.owner_id, [run.id for run in runs])
-
-
-def index_line(video: Video, runs: Sequence[Any]) -> IndexLine | None:
-    """Return what to say of an index that is older than the transcript shown; None when there is nothing to say."""
-    served = versions.find_served(video.id) if video.status == "completed" and video.transcript_id else None
-    if served is None or served.id == video.transcript_id:
-        return None
-    following = next((run for run in runs if run.workflow == REINDEX), None)
-    return IndexLine(served.number, is_following=following is not None and not following.is_final)
 
 
 def render_live(video_id: UUID) -> str:
