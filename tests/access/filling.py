@@ -9,7 +9,7 @@ from typing import Any
 from werkzeug.routing import Rule
 
 from app.videos import exports
-from tests.access.world import World
+from tests.access.world import CAPTIONS, World
 
 # What every `kind`, `form` and `change` in an address can be: all of them are asked for.
 CHOICES = {
@@ -21,6 +21,7 @@ CHOICES = {
 THINGS = {
     "video_id": "video", "run_id": "video run", "upload_id": "upload", "key_id": "key", "session_id": "session",
     "invitation_id": "invitation", "user_id": "charlie", "mail_id": "mail", "key": "step",
+    "version_id": "version", "number": "version number", "index": "cue",
 }  # fmt: skip
 OTHERS = {
     ("videos.restore", "video_id"): "deleted",
@@ -29,6 +30,8 @@ OTHERS = {
     ("videos_api.retry_video", "video_id"): "failed",
     ("videos.cancel", "video_id"): "waiting",
     ("videos_api.cancel_video", "video_id"): "waiting",
+    ("videos.restore_version", "version_id"): "old version",
+    ("videos.api_restore_version", "version_id"): "old version",
     ("runs.cancel", "run_id"): "waiting run",
     ("runs.pause", "run_id"): "waiting run",
     ("runs_api.cancel_run", "run_id"): "waiting run",
@@ -53,6 +56,7 @@ TOKENS = {
 DASHBOARD = {
     "instance_number": 0, "queue_name": "hints", "registry_name": "failed", "per_page": 10, "order": "asc", "page": 1,
 }  # fmt: skip
+_EDIT = {"op": "text", "cue": 0, "text": "Somebody else's words"}
 STATIC = {"static": "app.css", "rq_dashboard.static": "css/main.css"}
 
 
@@ -92,6 +96,9 @@ def body(world: World, endpoint: str) -> dict[str, Any]:
         "videos.upload_file": {"data": {"title": "No file"}, "content_type": "multipart/form-data"},
         "videos_api.create_video": {"json": {"upload_id": str(things["upload"])}},
         "videos_api.create_from_storage": {"json": {"storagePath": things["storage key"]}},
+        "videos.edit_transcript": {"json": {"base": str(things["version"]), "operations": [_EDIT]}},
+        "videos.api_edit_transcript": {"json": {"base": str(things["version"]), "operations": [_EDIT]}},
+        "videos.api_import_transcript": {"data": CAPTIONS, "content_type": "application/x-subrip"},
         "videos.bulk": {"data": {"action": "add-tag", "new_tag": "seen", "video_ids": [str(things["video"])]}},
         "videos.api_bulk": {"json": {"action": "add-tag", "tag": "seen", "video_ids": [str(things["video"])]}},
         "videos.change_details": {"data": {"title": "Another", "tags": "one, two"}},

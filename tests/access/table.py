@@ -95,7 +95,14 @@ POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/restore
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/retry
 DELETE  401 204 404 404 204 404 404 401  /api/videos/<uuid:video_id>/share
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/share
+GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcript
+PATCH   401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcript
+PUT     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcript
 GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcript.<form>
+GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcripts
+GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcripts/<uuid:version_id>.<form>
+GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcripts/<uuid:version_id>/changes
+POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcripts/<uuid:version_id>/restore
 POST    401 200 404 404 200 404 404 401  /api/videos/bulk
 POST    401 202 404 404 202 404 404 401  /api/videos/reprocess-embeddings
 GET     404 404 404 200 404 404 200 404  /dev/outbox
@@ -155,7 +162,14 @@ POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/retry
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/share
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/transcribe-again
 GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/transcript
+POST    401 200 404 404 200 404 404 401  /videos/<uuid:video_id>/transcript
+POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/transcript/cues/<int:index>
+POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/transcript/import
+POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/transcripts/<uuid:version_id>/restore
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/unshare
+GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/versions
+GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/versions/<int:number>
+GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/versions/compare
 POST    302 303 303 303 303 303 303 302  /videos/bulk
 POST    302 303 303 303 303 303 303 302  /videos/samples
 """.strip().splitlines()
