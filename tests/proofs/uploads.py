@@ -7,6 +7,7 @@ By the standard client of tus (`by_tuspy`), and by a browser on the upload page 
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import tempfile
 import threading
@@ -91,8 +92,8 @@ def by_chromium(stack: Stack, film: Path, page: Page) -> Proof:
     with cutting(stack.port, plan) as line:
         page.on("dialog", lambda dialog: dialog.accept())  # "an upload is under way"
         page.goto(line.url + urlsplit(stack.sign_in_link()).path)
-        for button in page.get_by_role("button", name="Sign in").all():
-            button.click()
+        page.get_by_role("button", name=re.compile("sign in", re.IGNORECASE)).click()
+        expect(page.get_by_role("link", name="Library").first).to_be_visible()
         page.goto(f"{line.url}/upload")
         with watching(stack) as memory:
             began = time.monotonic()
