@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from app import engine, live, log
-from app.adapters.media import Probe, Unusable, media
+from app.adapters.media import TOO_LARGE_INSIDE, Probe, Unusable, media
 from app.adapters.storage import storage, telling_when_full
 from app.db import db, on_rollback, separately
 from app.errors import Conflict, NotFound
@@ -165,7 +165,9 @@ def _store_poster(path: Path, key: str) -> str | None:
         try:
             if not media().poster(path, picture):
                 return None
-        except Unusable:
+        except Unusable as error:
+            if error.code == TOO_LARGE_INSIDE:
+                raise  # whoever plays it would meet the same
             return None  # the sound is fine, and that is what counts
         storage().put_path(key, picture)
     return key

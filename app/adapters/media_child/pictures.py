@@ -42,6 +42,8 @@ def _find_frame(path: str) -> VideoFrame | None:
                 best = frame
                 if count >= TRIED_FRAMES or _brightness(frame) > DARK:
                     break
+        except MemoryError:  # a picture far larger than it is worth
+            raise
         except (av.FFmpegError, ValueError):
             pass
         return best

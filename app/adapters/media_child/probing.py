@@ -16,6 +16,7 @@ from .opening import MediaError, has_magic, head, open_media
 
 TRIED_PACKETS = 100  # how many packets of sound are decoded to see whether the file is whole
 SHORTEST_SECONDS = 0.05
+MOST_PIXELS = 8192 * 8192  # twice what 8K has; whatever shows it needs several bytes for each
 LARGEST_EMPTY_BYTES = 65_536  # a file with headers only is smaller; a larger one without sound is something else
 MISSING_SHARE = 0.95  # less of the announced length than this, and more than 2 s missing: the file was cut off
 
@@ -24,7 +25,7 @@ def probe(path: str) -> dict[str, Any]:
     """Describe the file at `path`; the keys are the fields of `app.adapters.media.Probe`.
 
     Raises:
-        MediaError: `empty`, `not-media`, `damaged`, `no-audio`, `zero-seconds`, `cut-short`.
+        MediaError: `empty`, `not-media`, `damaged`, `no-audio`, `zero-seconds`, `cut-short`, `unpacks-too-large`.
     """
     with open_media(path) as container:
         picture = find_picture(container)
@@ -33,6 +34,7 @@ def probe(path: str) -> dict[str, Any]:
         sound = find_sound(container)
         if sound is None:
             raise MediaError("damaged")
+        _check_picture(picture)
         duration = _duration(container, path, sound)
         media_type, extension = _kind(container, path, has_picture=picture is not None)
         return {
@@ -76,6 +78,12 @@ def only(container: InputContainer, wanted: av.stream.Stream) -> None:
     for stream in container.streams:
         if stream.index != wanted.index:
             stream.discard = Discard.all
+
+
+def _check_picture(picture: VideoStream | None) -> None:
+    width, height = (picture.codec_context.width, picture.codec_context.height) if picture else (0, 0)
+    if width * height > MOST_PIXELS:
+        raise MediaError("unpacks-too-large", f"{width} x {height} pixels")
 
 
 def _codec_name(stream: av.stream.Stream) -> str:
