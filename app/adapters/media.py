@@ -88,9 +88,7 @@ SENTENCES = {
     "no-audio": "This video has no sound, so there is nothing to transcribe. Send a version with its sound track.",
     "zero-seconds": "This file is zero seconds long. Check that it plays on your computer, then upload it again.",
     "cut-short": "This file ends too early: a part of it is missing. Copy it again from where it was made.",
-    "too-demanding": (
-        "This file needs too much time to be read. Convert it to MP4 (H.264 and AAC) and try again."
-    ),
+    "too-demanding": ("This file needs too much time to be read. Convert it to MP4 (H.264 and AAC) and try again."),
     TOO_LARGE_INSIDE: (
         "This file unpacks to more than can be handled here. "
         "Convert it to MP4 (H.264 and AAC) of a usual picture size and try again."

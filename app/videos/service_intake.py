@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
 
@@ -10,12 +11,12 @@ import sqlalchemy as sa
 
 from app import engine, live, log
 from app.adapters.media import TOO_LARGE_INSIDE, Probe, Unusable, media
-from app.adapters.storage import storage, telling_when_full
+from app.adapters.storage import StorageFull, storage, telling_when_full
 from app.db import db, on_rollback, separately
 from app.errors import Conflict, NotFound
 from app.lib.ids import new_id
 from app.lib.text import duration
-from app.videos import captions, events, links, queries, service_uploads
+from app.videos import captions, events, links, queries, same_content, service_uploads
 from app.videos.details import Details, title_of
 from app.videos.models import Upload, Video
 from app.web import settings
@@ -59,6 +60,7 @@ def accept_file(
     Raises:
         Unusable: not media, damaged, no sound, empty, or too long; the message says what to do.
         AlreadyThere: the same content is there.
+        BeingAdded: another request is making a video of the same content.
         StorageFull: no room; nothing is stored.
         Malformed: the captions cannot be read; the message names the line.
     """
@@ -66,9 +68,13 @@ def accept_file(
         captions.parse(captions_path.read_bytes())
     found = media().probe(path)
     _refuse_too_long(found)
-    _refuse_second(owner_id, found, details)
-    video = _row(owner_id, filename, details, found, video_id or new_id())
-    _store(video, path, found, captions_path)
+    with ExitStack() as stack:
+        if not details.keep_both:
+            stack.enter_context(same_content.turn(owner_id, found.content_hash))
+            _refuse_second(owner_id, found)
+        video = _row(owner_id, filename, details, found, video_id or new_id())
+        _store(video, path, found, captions_path)
+        same_content.until_the_end(stack.pop_all().close)  # only then does the next one find this video
     db.session.add(video)
     engine.send(events.UPLOADED, events.payload(video, new_id()), owner_id=owner_id)
     live.touch(f"videos:{owner_id}")
@@ -79,13 +85,13 @@ def accept_file(
 def accept_upload(upload: Upload, details: Details, captions_path: Path | None = None) -> Video:
     """Make a video of a finished upload; called again, return the video that it has become.
 
-    What can never become a video is thrown away at once; when the same content is there, the upload is kept so
-    that the person may still add it.
+    What can never become a video, or finds the disk full, is thrown away at once; when the same content is there, the
+    upload is kept so that the person may still add it.
 
     Raises:
         Conflict: bytes are missing, or it is being made right now.
         NotFound: its video was deleted.
-        Unusable, AlreadyThere, StorageFull, Malformed: as `accept_file`.
+        Unusable, AlreadyThere, BeingAdded, StorageFull, Malformed: as `accept_file`.
     """
     if upload.video_id and (made := queries.find(upload.video_id)):
         return made
@@ -102,7 +108,7 @@ def accept_upload(upload: Upload, details: Details, captions_path: Path | None =
         path = service_uploads.path_of(upload)
         try:
             return accept_file(upload.owner_id, path, upload.filename, details, captions_path, video_id=video_id)
-        except Unusable:
+        except (Unusable, StorageFull):
             service_uploads.forget(upload)
             raise
 
@@ -117,8 +123,8 @@ def _refuse_too_long(found: Probe) -> None:
         )
 
 
-def _refuse_second(owner_id: UUID, found: Probe, details: Details) -> None:
-    same = None if details.keep_both else queries.find_same_content(owner_id, found.content_hash)
+def _refuse_second(owner_id: UUID, found: Probe) -> None:
+    same = queries.find_same_content(owner_id, found.content_hash)
     if same is not None:
         raise AlreadyThere(same)
 

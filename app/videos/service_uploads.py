@@ -161,7 +161,7 @@ def append(upload: Upload, offset: int, read: Callable[[int], bytes], checksum: 
     Raises:
         Locked, WrongOffset, WrongChecksum: see there; nothing was added.
         Conflict: it has become a video.
-        StorageFull: the disk is full; what was written before stays.
+        StorageFull: the disk is full.
     """
     if upload.video_id is not None:
         raise Conflict("This upload has all its bytes. Make a video of it, or discard it.")
@@ -170,11 +170,15 @@ def append(upload: Upload, offset: int, read: Callable[[int], bytes], checksum: 
         if start != offset:
             raise WrongOffset(start)
         digest = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
-        with telling_when_full():
-            end = _copy(file, read, upload.length_bytes - start, digest) + start
-        if checksum and digest and not hmac.compare_digest(digest.digest(), checksum.digest):
-            file.truncate(start)
-            raise WrongChecksum
+        try:
+            with telling_when_full():
+                end = _copy(file, read, upload.length_bytes - start, digest) + start
+            if checksum and digest and not hmac.compare_digest(digest.digest(), checksum.digest):
+                raise WrongChecksum
+        except BaseException:
+            if checksum:
+                file.truncate(start)
+            raise
         return end
 
 

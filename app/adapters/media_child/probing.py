@@ -34,7 +34,8 @@ def probe(path: str) -> dict[str, Any]:
         sound = find_sound(container)
         if sound is None:
             raise MediaError("damaged")
-        _check_picture(picture)
+        if picture:
+            check_pixels(picture.codec_context.width, picture.codec_context.height)
         duration = _duration(container, path, sound)
         media_type, extension = _kind(container, path, has_picture=picture is not None)
         return {
@@ -73,17 +74,21 @@ def find_picture(container: InputContainer) -> VideoStream | None:
     )
 
 
+def check_pixels(width: int, height: int) -> None:
+    """Refuse a picture that is larger than any film's.
+
+    Raises:
+        MediaError: `unpacks-too-large`.
+    """
+    if width * height > MOST_PIXELS:
+        raise MediaError("unpacks-too-large", f"{width} x {height} pixels")
+
+
 def only(container: InputContainer, wanted: av.stream.Stream) -> None:
     """Let the demuxer skip every other stream."""
     for stream in container.streams:
         if stream.index != wanted.index:
             stream.discard = Discard.all
-
-
-def _check_picture(picture: VideoStream | None) -> None:
-    width, height = (picture.codec_context.width, picture.codec_context.height) if picture else (0, 0)
-    if width * height > MOST_PIXELS:
-        raise MediaError("unpacks-too-large", f"{width} x {height} pixels")
 
 
 def _codec_name(stream: av.stream.Stream) -> str:
