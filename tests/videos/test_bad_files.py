@@ -202,7 +202,7 @@ def test_a_bad_file_with_such_a_name_leaves_nothing(alice, nothing_is_left, name
 
 
 def test_a_wrong_checksum_is_said_and_no_byte_is_kept(alice, nothing_is_left):
-    wrong = {"Upload-Checksum": f"sha1 {base64.b64encode(hashlib.sha1(b'other').digest()).decode()}"}
+    wrong = {"Upload-Checksum": f"sha256 {base64.b64encode(hashlib.sha256(b'other').digest()).decode()}"}
     url = create(alice, len(good())).location
     answer = patch(alice, url, good(), **wrong)
     assert (answer.status_code, answer.json["error"]) == (460, "wrong_checksum")
@@ -227,8 +227,8 @@ class Broken(io.BytesIO):
 
 def test_a_part_with_a_checksum_that_breaks_off_keeps_no_byte(alice):
     url = create(alice, 10).location
-    digest = base64.b64encode(hashlib.sha1(b"0123456789").digest()).decode()
-    given = headers(alice, **TUS, **{"Upload-Offset": "0", "Upload-Checksum": f"sha1 {digest}"})
+    digest = base64.b64encode(hashlib.sha256(b"0123456789").digest()).decode()
+    given = headers(alice, **TUS, **{"Upload-Offset": "0", "Upload-Checksum": f"sha256 {digest}"})
     answer = alice.patch(url, input_stream=Broken(b"01234"), environ_overrides=TEN, content_type=BYTES, headers=given)
     assert answer.status_code == 460
     assert alice.head(url, headers=TUS).headers["Upload-Offset"] == "0"
