@@ -91,7 +91,7 @@ SENTENCES = {
     "too-demanding": ("This file needs too much time to be read. Convert it to MP4 (H.264 and AAC) and try again."),
     TOO_LARGE_INSIDE: (
         "This file unpacks to more than can be handled here. "
-        "Convert it to MP4 (H.264 and AAC) of a usual picture size and try again."
+        "Convert it to MP4 (H.264 and AAC) of a usual size and try again."
     ),
 }
 
