@@ -237,7 +237,7 @@ def test_a_header_that_claims_40_gb_is_measured_not_believed(reader, tmp_path):
 @pytest.mark.parametrize(
     ("function", "code"), [("spin", "too-demanding"), ("crash", "damaged"), ("swallow_memory", "unpacks-too-large")]
 )
-def test_a_decoder_that_hangs_crashes_or_hogs_memory_costs_that_file_only(  # noqa: PLR0917
+def test_a_decoder_that_hangs_crashes_or_hogs_memory_costs_that_file_only(
     monkeypatch, tmp_path, function, code, reader
 ):
     good = make_media(tmp_path / "talk.mp3")
