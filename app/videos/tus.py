@@ -11,7 +11,6 @@ from typing import Any
 
 from flask import Blueprint, Response, g, request
 from flask_login import current_user, login_required
-from werkzeug.exceptions import ClientDisconnected
 
 from app.adapters.storage import StorageFull
 from app.db import db, end_reading
@@ -174,7 +173,7 @@ def _receive(upload: Upload, offset: int) -> int:
 def _read(size: int) -> bytes:
     try:
         return request.stream.read(size)
-    except (ClientDisconnected, OSError):
+    except receiving.BROKEN:
         g.body_broke = True
         return b""  # what has arrived is kept: that is what makes an upload resumable
 
