@@ -14,7 +14,7 @@ from tests.proofs import uploads
 from tests.proofs.films import make_film
 
 CHUNK_BYTES = 64 << 20
-HEAD = "door            size  seconds  cuts  kills     idle      most     above     media children\n"
+HEAD = "door            size  seconds   sent  cuts  kills      idle      most     above     media children\n"
 
 
 def main(mebibytes: int) -> int:
@@ -41,8 +41,9 @@ def _row(door: str, film: Path, run: Callable[[], uploads.Proof]) -> bool:
     memory = proof.memory
     numbers = (memory.idle, memory.most, memory.growth, memory.most_with_media - memory.most)
     sizes = " ".join(f"{number / 1e6:6.1f} MB" for number in numbers)
-    size = film.stat().st_size >> 20
-    sys.stdout.write(f"{door:10}{size:6} MiB{proof.seconds:9.1f}{proof.line.cuts:6}{proof.kills:7}{sizes}\n")
+    size = film.stat().st_size
+    what = f"{door:10}{size >> 20:6} MiB{proof.seconds:9.1f}{proof.line.sent / size:5.2f} x"
+    sys.stdout.write(f"{what}{proof.line.cuts:6}{proof.kills:7} {sizes}\n")
     sys.stdout.flush()
     try:
         proof.check(film)

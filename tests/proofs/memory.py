@@ -11,14 +11,14 @@ import psutil
 from tests.stack import Stack
 
 PAUSE_SECONDS = 0.1
-MEDIA = "child_main.py"  # looks at files; it has limits of its own (app/lib/child.py) and is there for seconds
 
 
 class Memory:
     """The web server's resident memory: master and web processes together, in bytes.
 
     `idle` is what it had before, `most` the largest sum seen, also right after its restart. `most_with_media` counts
-    the children that look at files as well. Pages that processes share are counted for each.
+    the children that look at files as well (app/lib/child.py: they have limits of their own, and live for seconds).
+    Pages that processes share are counted for each.
     """
 
     def __init__(self, stack: Stack) -> None:
@@ -39,26 +39,41 @@ class Memory:
         self.samples += 1
 
     def _look(self) -> tuple[int, int]:
-        own = media = 0
-        for process in web_processes(self._stack):
-            try:
-                size, is_media = process.memory_info().rss, MEDIA in " ".join(process.cmdline())
-            except psutil.Error:
-                continue
-            own, media = (own, media + size) if is_media else (own + size, media)
-        return own, own + media
+        masters = masters_of(self._stack)
+        workers = [child for master in masters for child in children_of(master)]
+        # A worker's child is a moment long a copy of the worker, before it becomes what looks at a file.
+        media = [child for worker in workers for child in children_of(worker)]
+        own = sum(map(_resident, [*masters, *workers]))
+        return own, own + sum(map(_resident, media))
 
 
-def web_processes(stack: Stack) -> list[psutil.Process]:
-    """The web server's processes and all their children."""
-    found: dict[int, psutil.Process] = {}
-    for process in stack.processes("gunicorn"):
-        found[process.pid] = process
-        try:
-            found |= {child.pid: child for child in process.children(recursive=True)}
-        except psutil.Error:
-            continue
-    return list(found.values())
+def masters_of(stack: Stack) -> list[psutil.Process]:
+    """The web server's first process (none while it is being started again)."""
+    assert stack.process is not None
+    found = children_of(psutil.Process(stack.process.pid))
+    return [process for process in found if "gunicorn" in _command(process)]
+
+
+def children_of(process: psutil.Process, *, recursive: bool = False) -> list[psutil.Process]:
+    """The children of a process, which may be gone."""
+    try:
+        return process.children(recursive=recursive)
+    except psutil.Error:
+        return []
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 @contextmanager
