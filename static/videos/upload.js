@@ -8,7 +8,7 @@
 
   const CAPTIONS = /\.(srt|vtt)$/i;
   const SECOND = 1000;
-  const CHUNK_BYTES = 64 * 1024 * 1024; // a lost connection costs nothing: what arrived is kept
+  const CHUNK_BYTES = 16 * 1024 * 1024; // what arrived is kept, but browsers send a part whose connection was reset once more by themselves
   const list = document.getElementById("upload-list");
   const template = document.getElementById("upload-row");
   const said = form.querySelector("[data-said]");
