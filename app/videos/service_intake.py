@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from app import engine, live, log
 from app.adapters.media import TOO_LARGE_INSIDE, Probe, Unusable, media
 from app.adapters.storage import StorageFull, storage, telling_when_full
-from app.db import db, on_rollback, separately
+from app.db import db, end_reading, on_rollback, separately
 from app.errors import Conflict, NotFound
 from app.lib.ids import new_id
 from app.lib.text import duration
-from app.videos import captions, events, links, queries, same_content, service_uploads
+from app.videos import captions, events, links, queries, service_uploads, turns
 from app.videos.details import Details, title_of
 from app.videos.models import Upload, Video
 from app.web import settings
@@ -70,11 +70,11 @@ def accept_file(
     _refuse_too_long(found)
     with ExitStack() as stack:
         if not details.keep_both:
-            stack.enter_context(same_content.turn(owner_id, found.content_hash))
+            stack.enter_context(turns.turn(f"content-{owner_id}-{found.content_hash[:32]}"))
             _refuse_second(owner_id, found)
         video = _row(owner_id, filename, details, found, video_id or new_id())
         _store(video, path, found, captions_path)
-        same_content.until_the_end(stack.pop_all().close)  # only then does the next one find this video
+        turns.until_the_end("content", stack.pop_all().close)  # only then does the next one find this video
     db.session.add(video)
     engine.send(events.UPLOADED, events.payload(video, new_id()), owner_id=owner_id)
     live.touch(f"videos:{owner_id}")
@@ -89,19 +89,30 @@ def accept_upload(upload: Upload, details: Details, captions_path: Path | None =
     upload is kept so that the person may still add it.
 
     Raises:
-        Conflict: bytes are missing, or it is being made right now.
-        NotFound: its video was deleted.
+        Conflict: bytes are missing, or are still coming in.
+        NotFound: its video was deleted, or the upload forgotten meanwhile.
         Unusable, AlreadyThere, BeingAdded, StorageFull, Malformed: as `accept_file`.
     """
-    if upload.video_id and (made := queries.find(upload.video_id)):
-        return made
-    if service_uploads.has_become_a_video(upload):
-        raise NotFound("The video of this upload was deleted. Upload the file again.")
-    if not service_uploads.is_complete(upload):
-        raise Conflict("This upload is not finished. Send the missing bytes first.")
+    upload_id = upload.id
+    end_reading()  # a turn may have to be waited for, and no connection be held meanwhile
+    with ExitStack() as stack:
+        stack.enter_context(turns.turn(f"making-{upload_id}"))  # another tab may be at it
+        if not queries.has_upload(upload_id):
+            raise NotFound("There is no such upload any more. Upload the file again.")
+        db.session.refresh(upload)
+        if upload.video_id and (made := queries.find(upload.video_id)):
+            return made
+        if service_uploads.has_become_a_video(upload):
+            raise NotFound("The video of this upload was deleted. Upload the file again.")
+        if not service_uploads.is_complete(upload):
+            raise Conflict("This upload is not finished. Send the missing bytes first.")
+        video = _make(upload, details, captions_path)
+        turns.until_the_end("making", stack.pop_all().close)
+        return video
+
+
+def _make(upload: Upload, details: Details, captions_path: Path | None) -> Video:
     with service_uploads.locked(upload):
-        if not service_uploads.is_complete(upload):  # the request before this one has moved the bytes meanwhile
-            raise Conflict("A video is being made of this upload right now. Look for it in your library.")
         video_id = new_id()
         with separately() as session:
             session.execute(sa.update(Upload).where(Upload.id == upload.id).values(video_id=video_id))

@@ -186,6 +186,26 @@ def test_a_reload_in_mid_upload_goes_on_when_the_file_is_chosen_again(open_page,
     assert len(uploads()) == 1
 
 
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_two_tabs_that_upload_the_same_file_at_once_make_one_video_and_each_says_which(open_page, alice, talk, is_slow):
+    first = open_page("/upload", user=alice.user)
+    second = first.context.new_page()
+    second.goto("/upload")
+    if is_slow:  # then the second finds the upload of the first, and would go on with it
+        slow_down(first)
+        choose(first, talk)
+        wait_for_bytes(first)
+        choose(second, talk)
+        slow_down(first, -1)
+    else:
+        choose(first, talk)
+        choose(second, talk)
+    for page in (first, second):
+        expect(page.get_by_role("link", name="Open My talk")).to_be_visible()
+    assert len(videos()) == 1
+    first.context.complaints.clear()  # the console tells of the 409
+
+
 def test_a_connection_lost_while_the_file_is_checked_costs_no_second_sending(open_page, alice, talk):
     page = open_page("/upload", user=alice.user)
     page.route("**/api/videos", lambda route: route.abort())

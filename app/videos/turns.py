@@ -1,11 +1,10 @@
-"""The same file of one person at the same moment, through two doors or tabs: the second waits, and finds the first."""
+"""One request at a time, over all processes that share the data folder: the next one waits, and finds what was made."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from uuid import UUID
 
 from app.db import after_commit, on_rollback
 from app.errors import Conflict
@@ -15,7 +14,7 @@ PATIENCE_SECONDS = 30.0  # a poster is made and the file stored meanwhile
 
 
 class BeingAdded(Conflict):
-    """Another request is still making a video of the same content."""
+    """Another request is still making a video of the same upload or the same content."""
 
     code = "being_added"
 
@@ -24,13 +23,13 @@ class BeingAdded(Conflict):
 
 
 @contextmanager
-def turn(owner_id: UUID, content_hash: str) -> Iterator[None]:
-    """Let one request at a time work with this content of this person, over all processes that share the data folder.
+def turn(name: str) -> Iterator[None]:
+    """Wait for one's turn at what `name` says, and have it for the length of the block.
 
     Raises:
         BeingAdded: another one is at it, and still was after `PATIENCE_SECONDS`.
     """
-    path = service_uploads.folder() / f"content-{owner_id}-{content_hash[:32]}"
+    path = service_uploads.folder() / name
     while True:
         try:
             with service_uploads.locked_file(path, PATIENCE_SECONDS) as file:
@@ -45,7 +44,7 @@ def turn(owner_id: UUID, content_hash: str) -> Iterator[None]:
             raise BeingAdded from None
 
 
-def until_the_end(let_go: Callable[[], None]) -> None:
+def until_the_end(name: str, let_go: Callable[[], None]) -> None:
     """Call `let_go` when the current transaction has been committed, or rolled back."""
-    after_commit("turn-of-content", let_go)
-    on_rollback("turn-of-content", let_go)
+    after_commit(f"turn-{name}", let_go)
+    on_rollback(f"turn-{name}", let_go)
