@@ -104,8 +104,6 @@ def accept_upload(upload: Upload, details: Details, captions_path: Path | None =
             return made
         if service_uploads.has_become_a_video(upload):
             raise NotFound("The video of this upload was deleted. Upload the file again.")
-        if not service_uploads.is_complete(upload):
-            raise Conflict("This upload is not finished. Send the missing bytes first.")
         video = _make(upload, details, captions_path)
         turns.until_the_end("making", stack.pop_all().close)
         return video
@@ -113,6 +111,8 @@ def accept_upload(upload: Upload, details: Details, captions_path: Path | None =
 
 def _make(upload: Upload, details: Details, captions_path: Path | None) -> Video:
     with service_uploads.locked(upload):
+        if not service_uploads.is_complete(upload):
+            raise Conflict("This upload is not finished. Send the missing bytes first.")
         video_id = new_id()
         with separately() as session:
             session.execute(sa.update(Upload).where(Upload.id == upload.id).values(video_id=video_id))

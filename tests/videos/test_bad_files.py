@@ -283,6 +283,22 @@ def test_the_same_file_from_two_tabs_at_the_same_moment_becomes_one_video(app, a
     assert list(service_uploads.folder().glob("content-*")) == []
 
 
+def test_two_tabs_that_finish_one_upload_at_the_same_moment_get_the_same_video(app, alice):
+    before = files(service_uploads.folder())
+    url = create(alice, len(good())).location
+    patch(alice, url, good())
+    tabs = [another_tab(app, alice) for _ in range(4)]
+    db.session.commit()
+    answers = at_once(app, [lambda tab=tab: post(tab, "/api/videos", json={"upload_id": url}) for tab in tabs])
+    assert [answer.status_code for answer in answers] == [201] * 4
+    assert len({answer.json["id"] for answer in answers}) == 1
+    db.session.rollback()
+    (video,) = db.session.scalars(sa.select(Video)).all()
+    with storage().get_path(video.storage_key) as path:
+        assert path.read_bytes() == good()
+    assert files(service_uploads.folder()) == before
+
+
 def test_two_tabs_that_write_one_upload_do_not_mix_their_bytes(app, alice, monkeypatch):
     monkeypatch.setattr(service_uploads, "PATIENCE_SECONDS", 5)
     url = create(alice, len(good())).location
