@@ -8,15 +8,13 @@ unless the test says `page.context.complaints.clear()` where it expects them.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app.accounts.models import User
@@ -25,15 +23,6 @@ from app.web import Throughline
 from tests import factories
 
 AXE = Path(__file__).parent / "vendor" / "axe-core-4.14.1.min.js"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PATIENCE_MS = 30_000  # a pass never waits so long; a busy machine may
 
 
@@ -93,21 +82,6 @@ def live_server(app: Throughline) -> Iterator[LiveServer]:
     server = LiveServer(app)
     yield server
     server.stop()
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """Chromium from CHROMIUM or the path; without one these tests are left out, or fail where it is required."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if not path:
-        reason = "Chromium is missing: install it (Debian: apt-get install chromium) or set CHROMIUM to its path."
-        if os.environ.get("THROUGHLINE_REQUIRE_BROWSER") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
