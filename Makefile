@@ -6,8 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= 2
+SIZE ?= 1024
 
-.PHONY: help run test check bench chaos format migration install lock clean
+.PHONY: help run test check bench chaos proofs format migration install lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +30,9 @@ bench: $(READY) ## Measure speed, as ratios against a baseline of the same run (
 
 chaos: $(READY) ## Kill, freeze and restart everything around the engine for a quarter of an hour (SEED=... again)
 	@STORM_RUNS=$${STORM_RUNS:-2000} STORM_SECONDS=$${STORM_SECONDS:-900} STORM_SETTLE=$${STORM_SETTLE:-180} $(BIN)/python -m tests.crash.storm
+
+proofs: $(READY) ## Upload 1 GiB over a line that is cut, to a server that is killed (SIZE=... MiB), and measure
+	@$(BIN)/python -m tests.proofs $(SIZE)
 
 format: $(READY) ## Format the code and mend what can be mended automatically
 	@$(BIN)/ruff format --quiet .

@@ -16,7 +16,8 @@ from flask.typing import ResponseReturnValue
 from flask_limiter.errors import RateLimitExceeded
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import log
@@ -95,8 +96,8 @@ def bearer_key() -> str | None:
 
 
 def is_api_request() -> bool:
-    """Tell whether the answer, also of an error, must be JSON (or tus) and never a page."""
-    return request.path.startswith(("/api/", "/uploads"))
+    """Tell whether the answer, also of an error, must be JSON (or tus) and never a page: also to whoever sends JSON."""
+    return request.path.startswith(("/api/", "/uploads")) or request.mimetype == "application/json"
 
 
 def init_app(app: Throughline) -> None:
@@ -233,6 +234,8 @@ _DATABASE_AWAY = "The database cannot do this just now; nothing of yours was cha
 def _on_unexpected(error: Exception) -> ResponseReturnValue:
     if is_full(error):
         return _on_app_error(StorageFull())
+    if isinstance(error, ParseException):  # chunks that are none: gunicorn finds them only while the body is read
+        return _on_http_error(BadRequest())
     db.session.rollback()
     logger.error("request.crashed", path=_path(), exc_info=error)
     crash: AppError = AppError(

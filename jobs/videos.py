@@ -20,6 +20,8 @@ Json = dict[str, Any]
 RUNS_PER_PERSON = 10
 SECTIONS_AT_ONCE = 4
 BATCHES_AT_ONCE = 4
+# A cancelled run ends when its step in hand does: a retry waits for that.
+ONE_FOR_EACH_VIDEO = Concurrency(1, key="event.data.video_id")
 
 
 def transcribe_video_failed(_ctx: Context, outcome: Outcome) -> None:
@@ -33,7 +35,7 @@ def transcribe_video_failed(_ctx: Context, outcome: Outcome) -> None:
     "transcribe-video",
     on=[events.UPLOADED, events.TRANSCRIBE_REQUESTED],
     retries=2,
-    concurrency=[Concurrency(RUNS_PER_PERSON, key="event.owner_id")],
+    concurrency=[Concurrency(RUNS_PER_PERSON, key="event.owner_id"), ONE_FOR_EACH_VIDEO],
     idempotency="event.data.request_id",
     subject="video:{event.data.video_id}",
     on_failure=transcribe_video_failed,
@@ -102,6 +104,7 @@ def generate_embeddings_failed(_ctx: Context, outcome: Outcome) -> None:
     "generate-embeddings",
     on=[events.TRANSCRIPTION_COMPLETED, events.CHUNK_REQUESTED],
     retries=1,
+    concurrency=[ONE_FOR_EACH_VIDEO],
     idempotency="event.data.request_id",
     subject="video:{event.data.video_id}",
     on_failure=generate_embeddings_failed,

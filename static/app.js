@@ -159,10 +159,17 @@
     if (themeButton) setTheme(themeButton.value);
     const copy = closest(event, "[data-copy]");
     if (copy) {
-      navigator.clipboard?.writeText(copy.dataset.copy).then(() => toast("Copied.", "ok"), () => toast("Your browser did not allow copying.", "warn"));
+      // In front of a dialog no toast can be seen: there its own line says it.
+      const line = copy.closest("dialog")?.querySelector("[data-copied]");
+      const say = (words, tone) => (line ? (line.textContent = words) : toast(words, tone));
+      const refused = () => say("Your browser did not allow copying. Select the text and copy it.", "warn");
+      if (navigator.clipboard) navigator.clipboard.writeText(copy.dataset.copy).then(() => say("Copied.", "ok"), refused);
+      else refused();
     }
     closeMenus(closest(event, "details[data-menu]"));
   });
+
+  document.addEventListener("focusin", (event) => closest(event, "[data-select]")?.select());
 
   document.addEventListener("keydown", (event) => {
     const menu = closest(event, "details[data-menu][open]");

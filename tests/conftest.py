@@ -17,6 +17,7 @@ from app.extensions import redis_client
 from app.settings import Settings
 from app.web import Throughline
 from tests import schema
+from tests.chromium import chromium  # noqa: F401  (a fixture)
 from tests.factories import make_user, sign_in
 from tests.services import Services, database_url, redis_url, run_sql
 

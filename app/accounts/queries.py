@@ -92,15 +92,13 @@ def list_keys(owner_id: UUID) -> Sequence[ApiKey]:
     ).all()
 
 
-def list_people(search: str = "", limit: int = 200) -> Sequence[User]:
-    """Return people whose address or name holds `search`, newest first."""
-    pattern = "%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    return db.session.scalars(
-        sa.select(User)
-        .where(sa.or_(User.email.ilike(pattern), User.name.ilike(pattern)))
-        .order_by(User.created_at.desc(), User.id.desc())
-        .limit(limit)
-    ).all()
+def list_people(search: str = "", before: UUID | None = None, limit: int = 50) -> Sequence[User]:
+    """Return people whose address or name holds `search`, newest first; `before`: those that follow this one."""
+    last = db.session.get(User, before) if before else None
+    place = sa.tuple_(User.created_at, User.id)
+    found = sa.or_(User.email.icontains(search, autoescape=True), User.name.icontains(search, autoescape=True))
+    query = sa.select(User).where(found, place < (last.created_at, last.id) if last else sa.true())
+    return db.session.scalars(query.order_by(User.created_at.desc(), User.id.desc()).limit(limit)).all()
 
 
 def list_invitations() -> Sequence[Invitation]:

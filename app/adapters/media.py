@@ -22,6 +22,7 @@ logger = log.get(__name__)
 
 CHILD = Path(__file__).with_name("media_child")
 SLOWEST_PROBE_BYTES_PER_SECOND = 20_000_000
+TOO_LARGE_INSIDE = "unpacks-too-large"
 ACCEPTED = "MP4, M4V, MOV, WebM, MKV, AVI, MP3, M4A, WAV, FLAC or OGG"
 
 
@@ -87,8 +88,10 @@ SENTENCES = {
     "no-audio": "This video has no sound, so there is nothing to transcribe. Send a version with its sound track.",
     "zero-seconds": "This file is zero seconds long. Check that it plays on your computer, then upload it again.",
     "cut-short": "This file ends too early: a part of it is missing. Copy it again from where it was made.",
-    "too-demanding": (
-        "This file needs too much time or memory to be read. Convert it to MP4 (H.264 and AAC) and try again."
+    "too-demanding": ("This file needs too much time to be read. Convert it to MP4 (H.264 and AAC) and try again."),
+    TOO_LARGE_INSIDE: (
+        "This file unpacks to more than can be handled here. "
+        "Convert it to MP4 (H.264 and AAC) of a usual size and try again."
     ),
 }
 
@@ -185,8 +188,9 @@ class ChildMedia:
                 raise StorageFull from error
             raise Unusable(error.code if error.kind == "MediaError" else "damaged") from error
         except (child.ChildTimeout, child.ChildOutOfMemory) as error:
-            logger.warning("media.too_demanding", function=function, detail=str(error))
-            raise Unusable("too-demanding") from error
+            code = "too-demanding" if isinstance(error, child.ChildTimeout) else TOO_LARGE_INSIDE
+            logger.warning("media.too_demanding", function=function, reason=code, detail=str(error))
+            raise Unusable(code) from error
         except child.ChildCrashed as error:
             logger.warning("media.crashed", function=function, detail=str(error))
             raise Unusable("damaged") from error

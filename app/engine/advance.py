@@ -143,7 +143,8 @@ def _judge_body(execution: Execution, error: BaseException) -> Ending | Leave:
     due_at = memory.defer_body(execution, error, verdict)
     if due_at is not None:
         return Park(due_at)
-    logger.warning("run.body_failed", run_id=str(execution.run.id), error=type(error).__name__, exc_info=error)
+    known = {"run_id": str(execution.run.id), "error": type(error).__name__}
+    logger.warning("run.body_failed", **known, exc_info=None if verdict.is_foreseen else error)
     if verdict.retriable and execution.run.attempt < execution.workflow.retries:
         pause = memory.pause_after(execution, execution.run.attempt + 1, verdict)
         return Park(execution.now() + timedelta(seconds=pause), is_failure=True)

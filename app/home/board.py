@@ -17,11 +17,14 @@ from app.engine import Why
 from app.errors import NotFound
 from app.lib import progress
 from app.ui import until_element
-from app.videos import events, outlining
+from app.videos import events
 from app.videos import queries_home as videos
 
 ACTIVE = ("queued", "running", "waiting", "paused", "debounced")
 BROKEN = ("failed", "dead")
+# A deleted video waits for its owner to change their mind, not for a worker (the library offers the undo), and the mail
+# about what ended waits for what has not.
+_AFTERWARDS = (events.DELETED, events.READY, events.FAILED)
 MOST_LINES = 20  # under "running now": the rest is on the runs page too
 LOOK_BACK = 100  # runs: what is older than these and still active is on the runs page
 
@@ -97,15 +100,14 @@ def may_watch(user: Any, owner_id: UUID) -> bool:
 
 def _running(owner_id: UUID, runs: Sequence[Any]) -> list[Running]:
     active = [run for run in runs if run.status in ACTIVE]
-    newest = {run.subject: run for run in reversed(active) if run.workflow != outlining.WORKFLOW}  # that is beside it
+    newest = {run.subject: run for run in reversed(active) if run.workflow in events.PIPELINE}
     lines = []
     for video in videos.list_unfinished(owner_id):
         run = newest.get(f"video:{video.id}")
         status = "paused" if run and run.status == "paused" else video.status
         lines.append(Running(video.id, video.title, status, video, run))
     for run in active:
-        # A deleted video waits for its owner to change their mind, not for a worker; the library offers the undo.
-        if not _is_about_video(run) and run.event_name != events.DELETED:
+        if not _is_about_video(run) and run.event_name not in _AFTERWARDS:
             title = run.workflow.replace("-", " ").capitalize()
             lines.append(Running(run.id, title, run.status, None, run))
     return lines[:MOST_LINES]

@@ -70,6 +70,11 @@ def one_line(text: str) -> str:
     return " ".join(text.replace("\x00", "").split())
 
 
+def like(part: str) -> str:
+    """Return the pattern by which SQL's LIKE finds texts that hold `part`."""
+    return "%" + part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+
+
 def initials(name: str) -> str:
     """Return one or two capital letters for a name or an address: "Ada Lovelace" gives "AL"."""
     words = [word for word in name.partition("@")[0].replace(".", " ").replace("_", " ").split() if word[0].isalnum()]

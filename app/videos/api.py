@@ -17,7 +17,7 @@ from flask_login import current_user, login_required
 
 from app.adapters.storage import check_key, storage, telling_when_full
 from app.errors import AppError, Invalid, NotFound
-from app.videos import forms, links, progress, queries, receiving, service, service_uploads
+from app.videos import forms, links, progress, queries, queries_library, receiving, service, service_uploads
 from app.videos.captions import MAX_BYTES as MOST_CAPTION_BYTES
 from app.videos.details import clean_filename
 from app.videos.models import FINAL, Video
@@ -76,8 +76,8 @@ def create_from_storage() -> ResponseReturnValue:
 @bp.get("/api/videos")
 @login_required  # type: ignore[untyped-decorator]
 def list_videos() -> ResponseReturnValue:
-    """Return `{items, next_cursor}`, newest first; filters `status`, `q`, `tag`."""
-    page = queries.list_library(current_user.id, forms.parse_filter(request.args), _limit())
+    """Return `{items, next_cursor}`, newest first or by `sort`; filters `status`, `q`, `tag`, `language`."""
+    page = queries_library.list_library(current_user.id, forms.parse_filter(request.args), _limit())
     return jsonify(items=[summary(video) | _more(video) for video in page.items], next_cursor=page.next_cursor)
 
 
@@ -232,5 +232,5 @@ def _json() -> dict[str, Any]:
 
 
 def _limit() -> int:
-    wanted = request.args.get("limit", queries.PAGE_SIZE, type=int)
+    wanted = request.args.get("limit", queries_library.PAGE_SIZE, type=int)
     return max(1, min(100, wanted))

@@ -14,6 +14,7 @@ from app.errors import Invalid, NotFound
 from app.lib.ids import parse_id
 from app.videos import exports, queries, service_search, service_transcript
 from app.videos import queries_transcript as transcripts
+from app.videos.models import Transcript, Video
 from app.web import absolute_url
 
 MOST_VIDEOS = 1000  # of one request
@@ -31,10 +32,18 @@ def add_to(bp: Blueprint) -> None:
 def read_transcript(video_id: UUID, form: str) -> Response:
     """Return the transcript as json, txt, srt, vtt or md; `?download=1` as a file. 404: no such video, or none yet."""
     video = queries.get_for(current_user, video_id)
+    return written(video, transcripts.get_transcript(video), form)
+
+
+def written(video: Video, found: Transcript, form: str) -> Response:
+    """Return a version of a video's transcript in one of the forms; `?download=1` as a file.
+
+    Raises:
+        NotFound: there is no such form.
+    """
     wanted = exports.FORMATS.get(form)
     if wanted is None:
         raise NotFound
-    found = transcripts.get_transcript(video)
     outline = transcripts.get_outline(video)
     document = exports.Document(
         video.title,

@@ -28,8 +28,13 @@ class ChunkDraft:
     words: int
 
 
+Bounds = tuple[int, int]
+
+
 @dataclass(frozen=True)
-class _Unit:
+class Unit:
+    """One word of a transcript as cutting looks at it."""
+
     text: str
     start: float
     end: float
@@ -48,25 +53,31 @@ def cut(cues: Sequence[Cue]) -> list[ChunkDraft]:
     Returns:
         The chunks in order; none for a transcript without words.
     """
-    units = _units(cues)
-    chunks: list[ChunkDraft] = []
+    units = units_of(cues)
+    return [draft(index, units[begin:end]) for index, (begin, end) in enumerate(bounds(units))]
+
+
+def bounds(units: Sequence[Unit]) -> list[Bounds]:
+    """Return where each chunk begins and ends (exclusive), in words; see `cut`."""
+    found: list[Bounds] = []
     begin = 0
     while begin < len(units):
         end = _end(units, begin)
-        chunks.append(_draft(len(chunks), units[begin:end]))
+        found.append((begin, end))
         if end >= len(units):
             break
-        begin = max(begin + 1, _overlap_start(units, begin, end))
-    return chunks
+        begin = max(begin + 1, overlap_start(units, begin, end))
+    return found
 
 
-def _units(cues: Sequence[Cue]) -> list[_Unit]:
-    units: list[_Unit] = []
+def units_of(cues: Sequence[Cue]) -> list[Unit]:
+    """Return the words of a transcript with what cutting looks at."""
+    units: list[Unit] = []
     for segment, cue in enumerate(cues):
         for number, word in enumerate(cue.words, 1):
             is_sentence = ends_sentence(word.text)
             units.append(
-                _Unit(
+                Unit(
                     word.text,
                     word.start,
                     word.end,
@@ -79,7 +90,7 @@ def _units(cues: Sequence[Cue]) -> list[_Unit]:
     return units
 
 
-def _end(units: list[_Unit], begin: int) -> int:
+def _end(units: Sequence[Unit], begin: int) -> int:
     """Return where the chunk that starts at `begin` ends (exclusive)."""
     most = _within_tokens(units, begin)
     left = len(units) - begin
@@ -96,7 +107,7 @@ def _end(units: list[_Unit], begin: int) -> int:
     return begin + most
 
 
-def _within_tokens(units: list[_Unit], begin: int) -> int:
+def _within_tokens(units: Sequence[Unit], begin: int) -> int:
     tokens = 0
     for count, unit in enumerate(units[begin : begin + MOST_WORDS]):
         tokens += unit.tokens
@@ -105,16 +116,22 @@ def _within_tokens(units: list[_Unit], begin: int) -> int:
     return MOST_WORDS
 
 
-def _overlap_start(units: list[_Unit], begin: int, end: int) -> int:
-    overlap = min(OVERLAP_WORDS, (end - begin) // 2)  # chunks cut short by tokens overlap less, else they never advance
-    wanted = end - overlap
+def least_overlap(begin: int, end: int) -> int:
+    """Return how many words a chunk shares with the next; one cut short by tokens fewer, else they never advance."""
+    return min(OVERLAP_WORDS, (end - begin) // 2)
+
+
+def overlap_start(units: Sequence[Unit], begin: int, end: int) -> int:
+    """Return where the chunk after begin..end begins: at a sentence or cue if one begins near."""
+    wanted = end - least_overlap(begin, end)
     for start in range(wanted, max(begin, wanted - OVERLAP_SLACK_WORDS), -1):
         if units[start - 1].is_boundary:
             return start
     return wanted
 
 
-def _draft(index: int, units: list[_Unit]) -> ChunkDraft:
+def draft(index: int, units: Sequence[Unit]) -> ChunkDraft:
+    """Return the chunk of these words."""
     return ChunkDraft(
         index=index,
         text=join_words([unit.text for unit in units]),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 LONGEST_NAME = 200
 LONGEST_TITLE = 300
+MOST_TAGS, LONGEST_TAG = 20, 60
 JOINERS = "\u200c\u200d"  # spelling in Persian and the scripts of India, and what makes one emoji of several
 KEPT = "\t\r\n" + JOINERS
 

@@ -12,7 +12,7 @@ from app.accounts import service as accounts
 from app.adapters import llm
 from app.db import db
 from app.lib.ids import parse_id
-from app.videos import events, service_transcript, statuses
+from app.videos import events, notices, service_transcript, statuses
 from app.videos import queries_transcript as queries
 from app.videos.models import Video
 from app.videos.prices import embedding_price
@@ -62,7 +62,8 @@ def embed_batch(owner_id: UUID, batch: list[str], run_id: UUID, step: str) -> in
         raise service_transcript.Replaced  # another set was served meanwhile, and this one went with the old
     embedded = embed(owner_id, [text for _, text in texts], run_id=run_id, step=step)
     service_transcript.store_vectors(
-        {chunk_id: list(vector) for (chunk_id, _), vector in zip(texts, embedded.vectors, strict=True)}
+        {chunk_id: list(vector) for (chunk_id, _), vector in zip(texts, embedded.vectors, strict=True)},
+        llm.embedder().model,
     )
     return embedded.tokens
 
@@ -110,10 +111,20 @@ def publish(owner_id: UUID, video_id: UUID, made: Json, *, has_status: bool = Tr
 
 
 def complete(owner_id: UUID, video_id: UUID, run_id: UUID, made: Json | None, *, wants_notice: bool) -> int:
-    """Serve the finished chunks, if any were made, set the status to completed and send `video/ready`: one commit."""
-    served = publish(owner_id, video_id, made) if made else 0
+    """Serve the finished chunks, if any were made, set the status to completed and send `video/ready`: one commit.
+
+    Those that an edit has overtaken meanwhile are dropped; one that was saved meanwhile is followed by the index.
+    """
+    served = 0
+    try:
+        served = publish(owner_id, video_id, made) if made else 0
+    except service_transcript.Overtaken:
+        drop_unserved(video_id, UUID((made or {})["set_id"]))
     statuses.move(video_id, "completed")
     video = statuses.get_video(owner_id, video_id)
+    if wants_notice:
+        notices.note(video, run_id, "ready")
+    service_transcript.follow_edits(video)
     engine.send(
         events.READY,
         events.payload(video, run_id, run_id=str(run_id), wants_notice=wants_notice),

@@ -8,8 +8,9 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from app import engine, log
+from app.accounts import service as accounts
 from app.db import db
-from app.videos import events, statuses
+from app.videos import events, notices, service_transcript, statuses, video_runs
 from app.videos.models import Video
 
 logger = log.get(__name__)
@@ -30,17 +31,20 @@ def end_badly(owner_id: UUID | None, video_id: UUID, run_id: UUID, status: str, 
         status: of the run: failed, cancelled, timed-out or dead.
         error: the engine's description (`class`, `code`, `message`).
     """
+    accounts.give_back(run_id)  # what its last call had set aside; else it would stay so for hours
     error = error or {}
     code = str(error.get("code") or error.get("class") or OURS)[:100]
     video = db.session.scalar(sa.select(Video).where(Video.id == video_id, Video.owner_id == owner_id))
     if video is None or _is_in_other_hands(video, run_id, code):
         return
+    service_transcript.follow_edits(video)
     if status == "cancelled":
         statuses.try_move(video_id, "cancelled")
         return
     message = sentence(status, error, run_id)
     logger.warning("video.failed", video_id=str(video_id), run_id=str(run_id), error=code, status=status)
     if statuses.try_move(video_id, "failed", error_code=code, error_message=message) and video.deleted_at is None:
+        notices.note(video, run_id, "failed", message)
         engine.send(
             events.FAILED,
             events.payload(video, run_id, run_id=str(run_id), wants_notice=True, error=message),
@@ -55,8 +59,7 @@ def _is_in_other_hands(video: Video, run_id: UUID, code: str) -> bool:
     has the video. One that was given up may have been resumed meanwhile. One that found the video busy leaves it to an
     older one, too.
     """
-    runs = engine.list_runs(owner_id=video.owner_id, subject=f"video:{video.id}", limit=20)
-    active = [run for run in runs if run.workflow in events.PIPELINE and not run.is_final]
+    active = [run for run in video_runs.list_pipeline_runs(video) if not run.is_final]
     return any(run.id >= run_id or code == statuses.Busy.code for run in active)
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 UPLOADED = "video/uploaded"  # service.accept_file -> transcribe-video, draw-waveform
 TRANSCRIBE_REQUESTED = "video/transcribe.requested"  # retry, transcribe again -> transcribe-video
 TRANSCRIPTION_COMPLETED = "video/transcription.completed"  # transcribe-video -> generate-embeddings, describe-video
+TRANSCRIPT_EDITED = "video/transcript.edited"  # edit, import, restore -> reindex-transcript
 CHUNK_REQUESTED = "video/chunk.requested"  # "chunk again" -> generate-embeddings
 BATCH_REPROCESS = "video/embeddings.batch-reprocess"  # bulk action, API, command line -> reprocess-embeddings
 RENEW_REQUESTED = "video/renew.requested"  # "transcribe again" of all that the sandbox made -> renew-videos
@@ -36,7 +37,7 @@ class VideoPayload(TypedDict):
     from_final: NotRequired[bool]  # begin although the video is finished: nobody has set it to pending before
     transcript_id: NotRequired[str]
     force: NotRequired[bool]  # chunk again although this transcript has embeddings of this model
-    run_id: NotRequired[str]  # of READY and FAILED: the run that ended; a notice goes out once for each
+    run_id: NotRequired[str]  # of READY and FAILED: the run that ended
     wants_notice: NotRequired[bool]
     error: NotRequired[str]  # of FAILED: the sentence for the person
 

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.errors import Invalid
-from app.videos.details import LONGEST_TITLE, Details, clean, is_shown
+from app.videos.details import LONGEST_TAG, LONGEST_TITLE, MOST_TAGS, Details, clean, is_shown
 from app.videos.models import STATUSES
-from app.videos.queries import ACTIVE, LibraryFilter
+from app.videos.queries_library import ACTIVE, SORTS, LibraryFilter
 
 LONGEST_DESCRIPTION = 10_000
-MOST_TAGS, LONGEST_TAG = 20, 60
 LANGUAGES = (
     ("en", "English"),
     ("de", "German"),
@@ -47,13 +46,21 @@ def parse_filter(args: Mapping[str, str]) -> LibraryFilter:
     """Read the library's filter from a query string.
 
     Raises:
-        Invalid: an unknown status.
+        Invalid: an unknown status or order.
     """
     status = args.get("status", "").strip()
     if status and status not in (*STATUSES, ACTIVE):
         raise Invalid("There is no such status.", {"status": f"Use one of {', '.join((ACTIVE, *STATUSES))}."})
+    sort = args.get("sort", "").strip() or "newest"
+    if sort not in SORTS:
+        raise Invalid("There is no such order.", {"sort": f"Use one of {', '.join(SORTS)}."})
     return LibraryFilter(
-        status, clean(args.get("q", ""), 200), clean(args.get("tag", ""), LONGEST_TAG), args.get("cursor", "")
+        status=status,
+        q=clean(args.get("q", ""), 200),
+        tag=clean(args.get("tag", ""), LONGEST_TAG),
+        cursor=args.get("cursor", ""),
+        language=clean(args.get("language", ""), 20),
+        sort=sort,
     )
 
 

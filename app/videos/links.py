@@ -21,7 +21,12 @@ def folder(owner_id: UUID, video_id: UUID) -> str:
 
 def key_of(video: Video, kind: str) -> str | None:
     """Return the storage key of one of a video's files, None when it has none of that kind."""
-    return {"source": video.storage_key, "poster": video.poster_key, "captions": video.captions_key}.get(kind)
+    return {
+        "source": video.storage_key,
+        "rendition": video.rendition_key,
+        "poster": video.poster_key,
+        "captions": video.captions_key,
+    }.get(kind)
 
 
 def page_url(video: Video) -> str:

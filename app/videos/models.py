@@ -19,6 +19,7 @@ DIMENSIONS = 1536
 STATUSES = ("pending", "transcribing", "processing", "embedding", "completed", "failed", "cancelled")
 RENDITION_STATUSES = ("making", "ready", "failed")
 SOURCES = ("model", "captions", "edit", "import", "restore")
+TRANSCRIBED = ("model", "captions")  # what transcribe runs make
 NOTICE_KINDS = ("ready", "failed")
 FINAL = ("completed", "failed", "cancelled")
 
@@ -77,6 +78,7 @@ class Video(Base):
     transcript_id: Mapped[UUID | None]  # the transcript shown now
     created_at: Mapped[datetime] = mapped_column(default=now)
     status_changed_at: Mapped[datetime] = mapped_column(default=now)
+    changed_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)  # anything of it, for the library's order
     deleted_at: Mapped[datetime | None]
 
 
@@ -234,4 +236,4 @@ class Notice(Base):
     kind: Mapped[str] = mapped_column(sa.String(20))
     error: Mapped[str] = mapped_column(sa.Text, default="")
     created_at: Mapped[datetime] = mapped_column(default=now)
-    sent_at: Mapped[datetime | None]
+    sent_at: Mapped[datetime | None]  # when it was taken for a mail; those of one mail have the same moment

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from app import engine
 from app.engine import RunView
+from app.videos import video_runs
 from app.videos.models import FINAL, Video
 
 SHARES = {"transcribe-video": (0.0, 80.0), "generate-embeddings": (80.0, 100.0)}  # of the whole, in percent
@@ -44,7 +44,7 @@ def progress(video: Video) -> dict[str, Any]:
         if video.error_message:
             found["errors"] = [{"step": None, "message": video.error_message}]
         return found
-    _add_runs(found, engine.list_runs(owner_id=video.owner_id, subject=f"video:{video.id}", limit=6))
+    _add_runs(found, video_runs.list_pipeline_runs(video))
     return found
 
 
@@ -73,7 +73,8 @@ def _add_runs(found: dict[str, Any], runs: list[RunView]) -> None:
         "errors": known.get("errors", []),
     }
     if newest.status == "queued" and newest.held_by:
-        found["message"] = "Waiting for your other videos"
+        is_ending = any(not run.is_final for run in ours[1:])  # a cancelled one, whose step in hand goes on
+        found["message"] = "Waiting for a step in hand to end" if is_ending else "Waiting for your other videos"
     if newest.status == "paused":
         found |= {"message": PAUSED, "eta_seconds": None}
 

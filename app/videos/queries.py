@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from app.db import db
-from app.errors import Invalid, NotFound
+from app.errors import NotFound
 from app.lib.clock import now
 from app.lib.ids import parse_id
-from app.videos.models import FINAL, Upload, Video
-
-PAGE_SIZE = 24
-ACTIVE = "active"  # the filter for everything under way
-
-
-@dataclass(frozen=True)
-class LibraryFilter:
-    """What part of a library is wanted. Empty: all of it."""
-
-    status: str = ""
-    q: str = ""
-    tag: str = ""
-    cursor: str = ""
-
-    @property
-    def is_empty(self) -> bool:
-        """Tell whether this is the whole library from its beginning."""
-        return not (self.status or self.q or self.tag or self.cursor)
-
-
-@dataclass(frozen=True)
-class LibraryPage:
-    """Some videos, newest first, and where the next ones begin (None: these are the last)."""
-
-    items: list[Video]
-    next_cursor: str | None
+from app.videos.models import Upload, Video
 
 
 class Person(Protocol):
@@ -76,34 +46,6 @@ def get_fresh(video: Video) -> Video:
 def find(video_id: UUID) -> Video | None:
     """Return a video, whosever it is, unless it was deleted: for those who may see it by a signed link or a topic."""
     return db.session.scalar(sa.select(Video).where(Video.id == video_id, Video.deleted_at.is_(None)))
-
-
-def list_library(owner_id: UUID, wanted: LibraryFilter, limit: int = PAGE_SIZE) -> LibraryPage:
-    """Return a page of a person's library.
-
-    Raises:
-        Invalid: the cursor is not one that a page gave.
-    """
-    query = sa.select(Video).where(Video.owner_id == owner_id, Video.deleted_at.is_(None))
-    if wanted.status == ACTIVE:
-        query = query.where(Video.status.not_in(FINAL))
-    elif wanted.status:
-        query = query.where(Video.status == wanted.status)
-    for word in wanted.q.split():
-        query = query.where(
-            sa.or_(
-                Video.title.icontains(word, autoescape=True),
-                Video.original_filename.icontains(word, autoescape=True),
-                Video.description.icontains(word, autoescape=True),
-            )
-        )
-    if wanted.tag:
-        query = query.where(Video.tags.contains([wanted.tag]))
-    if wanted.cursor:
-        query = query.where(sa.tuple_(Video.created_at, Video.id) < _read_cursor(wanted.cursor))
-    found = list(db.session.scalars(query.order_by(Video.created_at.desc(), Video.id.desc()).limit(limit + 1)))
-    more = len(found) > limit
-    return LibraryPage(found[:limit], _cursor(found[limit - 1]) if more else None)
 
 
 def library_version(owner_id: UUID) -> str:
@@ -203,23 +145,3 @@ def exists(video_id: UUID) -> bool:
 
 def _is_under_way() -> sa.ColumnElement[bool]:
     return ~sa.exists().where(Video.id == Upload.video_id)
-
-
-def _cursor(video: Video) -> str:
-    text = f"{video.created_at.isoformat()}|{video.id}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
-    refusal = Invalid(
-        "This page address is not valid any more. Go back to the first page.", {"cursor": "Leave it out."}
-    )
-    try:
-        padded = cursor[:200] + "=" * (-len(cursor[:200]) % 4)
-        when, _, identity = base64.urlsafe_b64decode(padded.encode("ascii")).decode().partition("|")
-        moment, video_id = datetime.fromisoformat(when), parse_id(identity)
-    except (ValueError, binascii.Error):
-        raise refusal from None
-    if video_id is None or moment.tzinfo is None:
-        raise refusal
-    return moment, video_id

@@ -17,6 +17,7 @@ from typing import IO, Any, TypeVar
 from flask import request
 from flask_login import current_user
 from flask_wtf.csrf import validate_csrf
+from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
@@ -32,6 +33,11 @@ from app.web import bearer_key, settings
 
 STALLED_SECONDS = 60.0  # a connection that sends nothing for so long is given up, and with it its lock
 FORM_BYTES = 1 << 20  # room for the fields and boundaries around the files
+BROKEN = (
+    ClientDisconnected,
+    OSError,
+    ParseException,
+)  # how a body ends early: as Werkzeug, the socket, gunicorn say it
 
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 
 from app import live
 from app.adapters.media import ACCEPTED
 from app.errors import AppError, Conflict, Invalid, NotFound
-from app.videos import forms, progress, queries, receiving, renew_pages, samples, service, service_uploads, spoken
+from app.lib.clock import now
+from app.videos import (
+    batches,
+    exports,
+    forms,
+    progress,
+    queries,
+    queries_library,
+    receiving,
+    renew_pages,
+    samples,
+    service,
+    service_bulk,
+    service_uploads,
+    spoken,
+)
 from app.videos.models import Upload, Video
 from app.videos.service_intake import AlreadyThere
 from app.web import settings
+
+VIEW = "library-view"  # the cookie that remembers grid or list
+YEAR_SECONDS = 365 * 86_400
 
 
 def add_to(bp: Blueprint) -> None:
@@ -33,31 +51,48 @@ def add_to(bp: Blueprint) -> None:
     bp.add_url_rule("/videos/<uuid:video_id>/delete", "delete", delete, methods=["POST"])
     bp.add_url_rule("/videos/<uuid:video_id>/restore", "restore", restore, methods=["POST"])
     live.register("video", "card", authorise=may_watch, render=render_card)
+    live.register("video", "line", authorise=may_watch, render=render_line)
     live.register("videos", "list", authorise=may_watch_list, render=render_news)
 
 
 @login_required  # type: ignore[untyped-decorator]
-def show_library() -> str:
-    """Show the person's videos; `status`, `q`, `tag` filter, `cursor` pages."""
-    wanted = forms.parse_filter(request.args)
-    page = queries.list_library(current_user.id, wanted)
+def show_library() -> Response:
+    """Show one's videos; `status`, `q`, `tag`, `language`: a filter; `sort`, `cursor`: pages; `view`: grid or list."""
+    wanted, view = forms.parse_filter(request.args), _view()
+    page = queries_library.list_library(current_user.id, wanted)
     is_empty = not page.items and wanted.is_empty
-    return render_template(
-        "videos/library.html",
-        page=page,
-        wanted=wanted,
-        is_empty=is_empty,
-        has_samples=samples.are_there(),
-        deleted=queries.find_deleted(current_user.id, request.args.get("deleted")),
-        progress_of=progress_of,
-        paused_message=progress.PAUSED,
-        news=render_news(current_user.id),
-        renewal=renew_pages.banner(current_user.id),
-        topics=[f"videos:{current_user.id}/list", *(f"video:{video.id}/card" for video in page.items)],
-        next_url=_library_url(wanted, page.next_cursor) if page.next_cursor else None,
-        first_url=_library_url(wanted, "") if wanted.cursor else None,
-        **_limits(),
+    shown_batches = batches.list_shown(current_user.id)
+    piece = "line" if view == "list" else "card"
+    topics = [f"videos:{current_user.id}/list", *(f"run:{run.id}/batch" for run in shown_batches)]
+    answer = make_response(
+        render_template(
+            "videos/library.html",
+            page=page,
+            total=queries_library.count_library(current_user.id, wanted),
+            choices=queries_library.choices(current_user.id),
+            sorts=queries_library.SORTS,
+            formats=exports.FORMATS,
+            wanted=wanted,
+            view=view,
+            is_empty=is_empty,
+            has_samples=samples.are_there(),
+            deleted=_just_deleted(),
+            batches=[batches.fragment(run.id) for run in shown_batches],
+            progress_of=progress_of,
+            paused_message=progress.PAUSED,
+            news=render_news(current_user.id),
+            renewal=renew_pages.banner(current_user.id),
+            topics=[*topics, *(f"video:{video.id}/{piece}" for video in page.items)],
+            next_url=_library_url(wanted, page.next_cursor) if page.next_cursor else None,
+            first_url=_library_url(wanted, "") if wanted.cursor else None,
+            **_limits(),
+        )
     )
+    if request.args.get("view"):
+        is_secure = settings().has_secure_cookies
+        about: dict[str, Any] = {"path": "/videos", "samesite": "Lax", "httponly": True, "secure": is_secure}
+        answer.set_cookie(VIEW, view, max_age=YEAR_SECONDS, **about)
+    return answer
 
 
 @login_required  # type: ignore[untyped-decorator]
@@ -145,13 +180,17 @@ def delete(video_id: UUID) -> ResponseReturnValue:
 
 @login_required  # type: ignore[untyped-decorator]
 def restore(video_id: UUID) -> ResponseReturnValue:
-    """Take a deletion back."""
+    """Take a deletion back, and that of everything that was deleted with it."""
     video = queries.find_deleted(current_user.id, video_id)
     if video is None:
         raise NotFound
+    lot = queries_library.list_deleted_with(video)
     try:
-        service.restore(video)
-        flash("The video is back.", "ok")
+        count = service_bulk.restore(lot)
+        stopped = sum(each.status == "cancelled" for each in lot)
+        flash("The video is back." if count == 1 else f"{count:,} videos are back.", "ok")
+        if stopped:
+            flash(f"Work on {stopped:,} of them was cancelled. Retry it where you still want it.", "info")
     except Conflict as error:
         flash(error.message, "bad")
     return redirect(url_for("videos.library"), 303)
@@ -170,6 +209,14 @@ def render_card(video_id: UUID) -> str:
     return _card(video)
 
 
+def render_line(video_id: UUID) -> str:
+    """Render a line of the list for a socket."""
+    video = queries.find(video_id)
+    if video is None:
+        raise NotFound
+    return _card(video, "line")
+
+
 def may_watch_list(user: Any, owner_id: UUID) -> bool:
     """Tell whether `user` may watch what comes into a library: only their own, administrators included."""
     return bool(getattr(user, "id", None) == owner_id)
@@ -185,14 +232,28 @@ def progress_of(video: Video) -> dict[str, Any] | None:
     return None if progress.is_final(video) else progress.progress(video)
 
 
-def _library_url(wanted: queries.LibraryFilter, cursor: str) -> str:
-    named: dict[str, Any] = {"status": wanted.status, "q": wanted.q, "tag": wanted.tag, "cursor": cursor}
-    return url_for("videos.library", **{name: value for name, value in named.items() if value})
+def _library_url(wanted: queries_library.LibraryFilter, cursor: str) -> str:
+    named: dict[str, Any] = wanted.named(cursor=cursor)
+    return url_for("videos.library", **named)
 
 
-def _card(video: Video) -> str:
+def _view() -> str:
+    """Return how the library is shown: as the address says, else as this browser has seen it last."""
+    chosen = request.args.get("view") or request.cookies.get(VIEW, "")
+    return "list" if chosen == "list" else "grid"
+
+
+def _just_deleted() -> Sequence[Video]:
+    """Return what the person has deleted a moment ago, while it can be taken back."""
+    video = queries.find_deleted(current_user.id, request.args.get("deleted"))
+    if video is None or video.deleted_at is None or video.deleted_at < now() - service.UNDO:
+        return []
+    return queries_library.list_deleted_with(video)
+
+
+def _card(video: Video, shape: str = "card") -> str:
     values = {"progress": progress_of(video), "paused_message": progress.PAUSED}
-    return render_template("videos/_card.html", video=video, **values)
+    return render_template(f"videos/_{shape}.html", video=video, **values)
 
 
 def do_and_say(video_id: UUID, verb: Callable[[Video], object], message: str) -> Video:

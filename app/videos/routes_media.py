@@ -28,7 +28,7 @@ def add_to(bp: Blueprint) -> None:
 @login_required  # type: ignore[untyped-decorator]
 def show_media(video_id: UUID, kind: str) -> Response:
     """Return a file of one's video; Range and conditional requests work. 404: no such video or file; 416."""
-    return _send(queries.get_for(current_user, video_id), kind)
+    return send_file_of(queries.get_for(current_user, video_id), kind)
 
 
 def show_signed(token: str) -> Response:
@@ -37,14 +37,16 @@ def show_signed(token: str) -> Response:
     video = queries.find(named[0]) if named else None
     if named is None or video is None:
         raise NotFound
-    return _send(video, named[1])
+    return send_file_of(video, named[1])
 
 
-def _send(video: Video, kind: str) -> Response:
+def send_file_of(video: Video, kind: str) -> Response:
+    """Return one of a video's files to somebody who may have it. 404: it has none of that kind; 416."""
     key = links.key_of(video, kind)
     if key is None or not storage().exists(key):
         raise NotFound
-    content_type = video.media_type if kind == "source" else TYPES[key.rpartition(".")[2]]
+    said = {"source": video.media_type, "rendition": video.rendition_type}.get(kind)
+    content_type = said or TYPES[key.rpartition(".")[2]]
     etag = f"{video.content_hash[:32]}-{kind}"
     size, modified_at = storage().size(key), storage().modified_at(key).replace(microsecond=0)
     wanted = _wanted(size, etag, modified_at)

@@ -13,7 +13,20 @@ from flask_login import current_user, login_required
 from app import live
 from app.adapters import llm
 from app.lib.ids import parse_id
-from app.videos import exports, outline_pages, pages, prices, queries, renewing, service, service_search
+from app.videos import (
+    exports,
+    forms,
+    outline_pages,
+    pages,
+    prices,
+    queries,
+    renewing,
+    routes_share,
+    routes_versions,
+    service,
+    service_search,
+    spoken,
+)
 from app.videos import queries_transcript as transcripts
 from app.videos.models import Video
 from app.videos.routes_library import do_and_say
@@ -31,8 +44,10 @@ def add_to(bp: Blueprint) -> None:
 
 @login_required  # type: ignore[untyped-decorator]
 def show(video_id: UUID) -> str:
-    """Show a video: its player, its state, its transcript; `?t=` starts at that second."""
+    """Show a video: its player, its state, its transcript; `?t=` starts at that second, `?edit=` is a cue's form."""
     video = queries.get_for(current_user, video_id)
+    if "edit" in request.args:
+        return routes_versions.edit_page(video, request.args.get("edit", type=int))
     return render_template(
         "videos/show.html",
         video=video,
@@ -41,8 +56,13 @@ def show(video_id: UUID) -> str:
         start_seconds=max(0.0, request.args.get("t", 0.0, type=float)),
         query=request.args.get("q", "")[:300],
         is_playable=pages.is_playable(video),
+        languages=spoken.choices(forms.LANGUAGES),
+        flags=pages.FLAGS,
+        sources=pages.SOURCE_WORDS,
+        cost_microusd=pages.cost_of(video),
         again_microusd=prices.audio_price(video.duration_seconds),
-        **_transcript(video),
+        **routes_share.dialog_values(video),
+        **_transcript(video, at_seconds=request.args.get("t", 0.0, type=float)),
     )
 
 
@@ -83,12 +103,18 @@ def search() -> str:
     )
 
 
-def _transcript(video: Video) -> dict[str, object]:
+def _transcript(video: Video, *, at_seconds: float = 0.0) -> dict[str, object]:
     has_one = video.transcript_id is not None
     found = transcripts.get_transcript(video) if has_one else None
+    below = pages.unsure_below(found.model) if found else 0.0
+    cues = pages.cue_lines(found.id, below) if found else []
     return {
         "transcript": found,
-        "cues": pages.cue_lines(found.id) if found else [],
+        "cues": cues,
+        # Without a script "Edit" opens the cue at the moment that the page was opened at.
+        "edit_at": max((cue.index for cue in cues if cue.start <= at_seconds), default=0),
+        "unsure_below": below,
+        "can_edit": True,
         "clock": exports.short_clock,
         "formats": exports.FORMATS,
         "renew_cost": renewing.cost_of_one(video, found),

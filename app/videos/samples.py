@@ -10,7 +10,7 @@ from uuid import UUID
 
 from app.adapters.media import Unusable
 from app.adapters.storage import telling_when_full
-from app.db import db
+from app.db import db, end_reading
 from app.errors import AppError, NotFound
 from app.videos import service_intake, service_uploads
 from app.videos.details import Details
@@ -38,6 +38,7 @@ def add_to_library(owner_id: UUID) -> int:
         raise NotFound("This installation has no sample talks. Upload a file of your own.")
     index: list[dict[str, Any]] = json.loads((FOLDER / "index.json").read_text(encoding="utf-8"))
     # A second click comes while the first is at work: it waits, and then finds the talks there.
+    end_reading()  # a wait of a minute holds no connection
     with service_uploads.locked_file(service_uploads.folder() / f"samples-{owner_id}", PATIENCE_SECONDS):
         return sum(_add(owner_id, sample) for sample in index)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from app.videos.service_intake import AlreadyThere, accept_file, accept_upload
 from app.videos.service_library import (
+    PURGE_GRACE,
+    UNDO,
     cancel,
     change_video,
     delete,
@@ -18,10 +20,13 @@ from app.videos.service_library import (
     transcribe_again,
     why_no_replay,
 )
+from app.videos.service_share import revoke, share
 from app.videos.service_transcript import request_reprocess
 from app.videos.service_uploads import remove_expired, remove_left_behind
 
 __all__ = [
+    "PURGE_GRACE",
+    "UNDO",
     "AlreadyThere",
     "accept_file",
     "accept_upload",
@@ -37,7 +42,9 @@ __all__ = [
     "request_reprocess",
     "restore",
     "retry",
+    "revoke",
     "save_waveform",
+    "share",
     "take_up_again",
     "transcribe_again",
     "why_no_replay",

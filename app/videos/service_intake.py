@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from app import engine, live, log
-from app.adapters.media import Probe, Unusable, media
-from app.adapters.storage import storage, telling_when_full
-from app.db import db, on_rollback, separately
+from app.adapters.media import TOO_LARGE_INSIDE, Probe, Unusable, media
+from app.adapters.storage import StorageFull, storage, telling_when_full
+from app.db import db, end_reading, on_rollback, separately
 from app.errors import Conflict, NotFound
 from app.lib.ids import new_id
 from app.lib.text import duration
-from app.videos import captions, events, links, queries, service_uploads
+from app.videos import captions, events, links, queries, service_uploads, turns
 from app.videos.details import Details, title_of
 from app.videos.models import Upload, Video
 from app.web import settings
@@ -59,6 +60,7 @@ def accept_file(
     Raises:
         Unusable: not media, damaged, no sound, empty, or too long; the message says what to do.
         AlreadyThere: the same content is there.
+        BeingAdded: another request is making a video of the same content.
         StorageFull: no room; nothing is stored.
         Malformed: the captions cannot be read; the message names the line.
     """
@@ -66,9 +68,13 @@ def accept_file(
         captions.parse(captions_path.read_bytes())
     found = media().probe(path)
     _refuse_too_long(found)
-    _refuse_second(owner_id, found, details)
-    video = _row(owner_id, filename, details, found, video_id or new_id())
-    _store(video, path, found, captions_path)
+    with ExitStack() as stack:
+        if not details.keep_both:
+            stack.enter_context(turns.turn(f"content-{owner_id}-{found.content_hash[:32]}"))
+            _refuse_second(owner_id, found)
+        video = _row(owner_id, filename, details, found, video_id or new_id())
+        _store(video, path, found, captions_path)
+        turns.until_the_end("content", stack.pop_all().close)  # only then does the next one find this video
     db.session.add(video)
     engine.send(events.UPLOADED, events.payload(video, new_id()), owner_id=owner_id)
     live.touch(f"videos:{owner_id}")
@@ -79,30 +85,41 @@ def accept_file(
 def accept_upload(upload: Upload, details: Details, captions_path: Path | None = None) -> Video:
     """Make a video of a finished upload; called again, return the video that it has become.
 
-    What can never become a video is thrown away at once; when the same content is there, the upload is kept so
-    that the person may still add it.
+    What can never become a video, or finds the disk full, is thrown away at once; when the same content is there, the
+    upload is kept so that the person may still add it.
 
     Raises:
-        Conflict: bytes are missing, or it is being made right now.
-        NotFound: its video was deleted.
-        Unusable, AlreadyThere, StorageFull, Malformed: as `accept_file`.
+        Conflict: bytes are missing, or are still coming in.
+        NotFound: its video was deleted, or the upload forgotten meanwhile.
+        Unusable, AlreadyThere, BeingAdded, StorageFull, Malformed: as `accept_file`.
     """
-    if upload.video_id and (made := queries.find(upload.video_id)):
-        return made
-    if service_uploads.has_become_a_video(upload):
-        raise NotFound("The video of this upload was deleted. Upload the file again.")
-    if not service_uploads.is_complete(upload):
-        raise Conflict("This upload is not finished. Send the missing bytes first.")
+    upload_id = upload.id
+    end_reading()  # a turn may have to be waited for, and no connection be held meanwhile
+    with ExitStack() as stack:
+        stack.enter_context(turns.turn(f"making-{upload_id}"))  # another tab may be at it
+        if not queries.has_upload(upload_id):
+            raise NotFound("There is no such upload any more. Upload the file again.")
+        db.session.refresh(upload)
+        if upload.video_id and (made := queries.find(upload.video_id)):
+            return made
+        if service_uploads.has_become_a_video(upload):
+            raise NotFound("The video of this upload was deleted. Upload the file again.")
+        video = _make(upload, details, captions_path)
+        turns.until_the_end("making", stack.pop_all().close)
+        return video
+
+
+def _make(upload: Upload, details: Details, captions_path: Path | None) -> Video:
     with service_uploads.locked(upload):
-        if not service_uploads.is_complete(upload):  # the request before this one has moved the bytes meanwhile
-            raise Conflict("A video is being made of this upload right now. Look for it in your library.")
+        if not service_uploads.is_complete(upload):
+            raise Conflict("This upload is not finished. Send the missing bytes first.")
         video_id = new_id()
         with separately() as session:
             session.execute(sa.update(Upload).where(Upload.id == upload.id).values(video_id=video_id))
         path = service_uploads.path_of(upload)
         try:
             return accept_file(upload.owner_id, path, upload.filename, details, captions_path, video_id=video_id)
-        except Unusable:
+        except (Unusable, StorageFull):
             service_uploads.forget(upload)
             raise
 
@@ -117,8 +134,8 @@ def _refuse_too_long(found: Probe) -> None:
         )
 
 
-def _refuse_second(owner_id: UUID, found: Probe, details: Details) -> None:
-    same = None if details.keep_both else queries.find_same_content(owner_id, found.content_hash)
+def _refuse_second(owner_id: UUID, found: Probe) -> None:
+    same = queries.find_same_content(owner_id, found.content_hash)
     if same is not None:
         raise AlreadyThere(same)
 
@@ -165,7 +182,9 @@ def _store_poster(path: Path, key: str) -> str | None:
         try:
             if not media().poster(path, picture):
                 return None
-        except Unusable:
+        except Unusable as error:
+            if error.code == TOO_LARGE_INSIDE:
+                raise  # whoever plays it would meet the same
             return None  # the sound is fine, and that is what counts
         storage().put_path(key, picture)
     return key

@@ -17,7 +17,7 @@ from app.engine import RetryAfter, RunView
 from app.errors import Conflict
 from app.lib.clock import now
 from app.lib.ids import new_id, parse_id
-from app.videos import events, links, spoken, statuses
+from app.videos import events, links, spoken, statuses, video_runs
 from app.videos.events import PIPELINE
 from app.videos.models import FINAL, Upload, Video
 
@@ -140,11 +140,16 @@ def cancel(video: Video) -> None:
 def delete(video: Video) -> None:
     """Remove a video from sight; `restore` brings it back for 30 s, then files, rows and vectors go for good."""
     video.deleted_at = now()
-    _change_status(video, _ACTIVE, "cancelled")
-    _cancel_runs(video, "the video was deleted")
+    stop(video, "the video was deleted")
     engine.send(events.DELETED, events.payload(video, new_id()), owner_id=video.owner_id)
     live.touch(f"video:{video.id}")
     live.touch(f"videos:{video.owner_id}")
+
+
+def stop(video: Video, reason: str) -> None:
+    """Stop whatever is done to a video, which may be nothing."""
+    _change_status(video, _ACTIVE, "cancelled")
+    _cancel_runs(video, reason)
 
 
 def restore(video: Video) -> None:
@@ -238,19 +243,14 @@ def _change_status(video: Video, before: tuple[str, ...], after: str) -> bool:
 
 
 def _cancel_runs(video: Video, reason: str) -> None:
-    for run in _runs(video):  # never the hooks that tidy up after a cancelled run
+    for run in video_runs.list_pipeline_runs(video):  # never the hooks that tidy up after a cancelled run
         if not run.is_final:
             engine.cancel(run.id, reason)
 
 
-def _runs(video: Video) -> list[RunView]:
-    runs = engine.list_runs(owner_id=video.owner_id, subject=f"video:{video.id}", limit=20)
-    return [run for run in runs if run.workflow in PIPELINE]
-
-
 def _last_run(video: Video) -> RunView | None:
     """Return the newest run of the pipeline about the video."""
-    return next(iter(_runs(video)), None)
+    return next(iter(video_runs.list_pipeline_runs(video)), None)
 
 
 def _failed_step(run: RunView | None) -> str | None:

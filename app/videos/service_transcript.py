@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from app import engine, live
 from app.db import db
@@ -15,8 +16,10 @@ from app.lib.ids import new_id
 from app.lib.words import split_words
 from app.videos import chunks, events, search, statuses
 from app.videos import queries_transcript as queries
+from app.videos import queries_versions as versions
+from app.videos.chunks import ChunkDraft
 from app.videos.cues import Cue
-from app.videos.models import Chunk, Segment, Transcript, Video
+from app.videos.models import TRANSCRIBED, Chunk, Segment, Transcript, Video
 
 
 class Replaced(statuses.Busy):
@@ -24,6 +27,10 @@ class Replaced(statuses.Busy):
 
     def __init__(self) -> None:
         super().__init__("The transcript was changed or indexed anew meanwhile. Look at the video again, then retry.")
+
+
+class Overtaken(Replaced):
+    """The chunks of a newer version are served by now, so these are not needed any more."""
 
 
 def save_transcript(
@@ -65,8 +72,7 @@ def save_transcript(
     )
     db.session.add(transcript)
     db.session.flush()
-    if cues:
-        db.session.execute(sa.insert(Segment), [_segment(transcript.id, index, cue) for index, cue in enumerate(cues)])
+    insert_segments(transcript.id, cues)
     video.transcript_id = transcript.id
     live.touch(f"video:{video.id}")
     engine.send(
@@ -77,8 +83,34 @@ def save_transcript(
     return transcript.id
 
 
+def insert_segments(transcript_id: UUID, cues: Sequence[Cue]) -> None:
+    """Write the cues of a new version."""
+    if cues:
+        db.session.execute(sa.insert(Segment), [_segment(transcript_id, index, cue) for index, cue in enumerate(cues)])
+
+
+def say_edited(video: Video) -> None:
+    """Ask for the index to follow the transcript; several requests within a few seconds are one."""
+    request = events.payload(video, new_id(), transcript_id=str(video.transcript_id))
+    engine.send(events.TRANSCRIPT_EDITED, request, owner_id=video.owner_id)
+
+
+def follow_edits(video: Video) -> None:
+    """Do so if search looks at an older version than the one shown: while another run was at work nothing followed."""
+    served = versions.find_served(video.id)
+    if served is not None and served.id != video.transcript_id:
+        say_edited(video)
+
+
 def build_chunks(video: Video, transcript_id: UUID, run_id: UUID, model: str) -> list[UUID]:
     """Store the chunks of a transcript, without vectors and not served yet; return their ids in order."""
+    return store_chunks(video, transcript_id, run_id, model, chunks.cut(queries.list_cues(transcript_id)))
+
+
+def store_chunks(
+    video: Video, transcript_id: UUID, run_id: UUID, model: str, drafts: Sequence[ChunkDraft]
+) -> list[UUID]:
+    """Do the same with chunks that were cut already. The set is named after its run, which has only one."""
     db.session.execute(sa.delete(Chunk).where(Chunk.run_id == run_id, Chunk.video_id == video.id))
     rows = [
         {
@@ -91,17 +123,29 @@ def build_chunks(video: Video, transcript_id: UUID, run_id: UUID, model: str) ->
             "model": model,
             "search_text": search.search_text(split_words(draft.text)),
         }
-        for draft in chunks.cut(queries.list_cues(transcript_id))
+        for draft in drafts
     ]
     if rows:
         db.session.execute(sa.insert(Chunk), rows)
     return [row["id"] for row in rows]
 
 
-def store_vectors(vectors: dict[UUID, list[float]]) -> None:
-    """Give chunks their vectors."""
+def copy_vectors(video_id: UUID, set_id: UUID) -> None:
+    """Give the chunks of a set the vectors of those served now that have the same text and are of the same model."""
+    served = aliased(Chunk)
+    db.session.execute(
+        sa.update(Chunk)
+        .where(Chunk.video_id == video_id, Chunk.run_id == set_id)
+        .where(served.video_id == video_id, served.is_served, served.model == Chunk.model, served.text == Chunk.text)
+        .values(embedding=served.embedding)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def store_vectors(vectors: dict[UUID, list[float]], model: str) -> None:
+    """Give chunks their vectors, with the name of the model that made them: it may have been changed since the cut."""
     for chunk_id, vector in vectors.items():
-        db.session.execute(sa.update(Chunk).where(Chunk.id == chunk_id).values(embedding=vector))
+        db.session.execute(sa.update(Chunk).where(Chunk.id == chunk_id).values(embedding=vector, model=model))
 
 
 def serve_chunks(video: Video, transcript_id: UUID, run_id: UUID, count: int, *, spare_unserved: bool = False) -> int:
@@ -118,14 +162,18 @@ def serve_chunks(video: Video, transcript_id: UUID, run_id: UUID, count: int, *,
         How many chunks are served now.
 
     Raises:
-        Busy: a chunk has no vector yet or is gone, or the video shows another transcript by now.
+        Overtaken: a newer version is served.
+        Replaced: a chunk has no vector yet or is gone, or the video was transcribed again, which another run indexes.
+
+    Edits that a person has made since it was cut are no reason not to serve it: the index then follows them.
     """
     ready = db.session.scalar(
         sa.select(sa.func.count()).where(
             Chunk.run_id == run_id, Chunk.video_id == video.id, Chunk.embedding.is_not(None)
         )
     )
-    if ready != count or video.transcript_id != transcript_id:
+    _ensure_newest(video, transcript_id)
+    if ready != count:
         raise Replaced
     others = sa.delete(Chunk).where(Chunk.video_id == video.id, Chunk.run_id != run_id)
     db.session.execute(others.where(Chunk.is_served) if spare_unserved else others)
@@ -133,7 +181,20 @@ def serve_chunks(video: Video, transcript_id: UUID, run_id: UUID, count: int, *,
         sa.update(Chunk).where(Chunk.video_id == video.id, Chunk.run_id == run_id).values(is_served=True)
     )
     live.touch(f"video:{video.id}")
+    follow_edits(video)
     return int(served.rowcount)  # type: ignore[attr-defined]
+
+
+def _ensure_newest(video: Video, transcript_id: UUID) -> None:
+    """Raise unless this version is shown, or edits came after it and nothing newer is served."""
+    if video.transcript_id == transcript_id:
+        return
+    shown, cut = (db.session.get(Transcript, each) for each in (video.transcript_id, transcript_id))
+    if shown is None or cut is None or shown.source in TRANSCRIBED:
+        raise Replaced
+    served = versions.find_served(video.id)
+    if served is not None and served.number > cut.number:
+        raise Overtaken
 
 
 def drop_unserved(video_id: UUID, run_id: UUID) -> None:

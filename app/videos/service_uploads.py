@@ -161,7 +161,7 @@ def append(upload: Upload, offset: int, read: Callable[[int], bytes], checksum: 
     Raises:
         Locked, WrongOffset, WrongChecksum: see there; nothing was added.
         Conflict: it has become a video.
-        StorageFull: the disk is full; what was written before stays.
+        StorageFull: the disk is full.
     """
     if upload.video_id is not None:
         raise Conflict("This upload has all its bytes. Make a video of it, or discard it.")
@@ -169,13 +169,8 @@ def append(upload: Upload, offset: int, read: Callable[[int], bytes], checksum: 
         start = file.seek(0, 2)
         if start != offset:
             raise WrongOffset(start)
-        digest = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
-        with telling_when_full():
-            end = _copy(file, read, upload.length_bytes - start, digest) + start
-        if checksum and digest and not hmac.compare_digest(digest.digest(), checksum.digest):
-            file.truncate(start)
-            raise WrongChecksum
-        return end
+        with telling_when_full(), _whole_or_not_at_all(file, checksum) as digest:
+            return start + _copy(file, read, upload.length_bytes - start, digest)
 
 
 def keep_longer(upload: Upload) -> None:
@@ -303,6 +298,27 @@ def _remove_expired(upload: Upload) -> bool:
     with separately() as session:
         session.execute(sa.delete(Upload).where(Upload.id == upload.id))
     return True
+
+
+@contextmanager
+def _whole_or_not_at_all(file: IO[bytes], checksum: Checksum | None) -> Iterator[Any]:
+    """Give the hash for the bytes that the block adds, if there is a checksum; then take them away unless they match.
+
+    Raises:
+        WrongChecksum: they do not.
+    """
+    if checksum is None:
+        yield None
+        return
+    start, digest = file.tell(), hashlib.new(checksum.algorithm, usedforsecurity=False)
+    try:
+        yield digest
+    except BaseException:
+        file.truncate(start)
+        raise
+    if not hmac.compare_digest(digest.digest(), checksum.digest):
+        file.truncate(start)
+        raise WrongChecksum
 
 
 def _copy(file: IO[bytes], read: Callable[[int], bytes], most: int, digest: Any) -> int:

@@ -9,10 +9,10 @@ import base64
 import binascii
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from flask_login import current_user, login_required
-from werkzeug.exceptions import ClientDisconnected
 
+from app.adapters.storage import StorageFull
 from app.db import db, end_reading
 from app.errors import AppError, Invalid, TooLarge
 from app.videos import forms, queries, receiving, service_uploads
@@ -94,7 +94,9 @@ def create() -> Response:
     headers: dict[str, Any] = {"Location": f"{bp.url_prefix}/{upload.id}"}
     if request.mimetype == OFFSET_TYPE:
         try:
-            headers["Upload_Offset"] = _receive(upload, 0)
+            headers["Upload_Offset"] = end = _receive(upload, 0)
+            if g.get("body_broke") or end < (request.content_length or 0):
+                raise _bad("The connection broke before this upload had an address. Start it again.")
         except AppError:
             service_uploads.forget(upload)  # its address was never told, so nobody could go on with it or discard it
             raise
@@ -159,7 +161,11 @@ def _receive(upload: Upload, offset: int) -> int:
     # The bytes may take hours: they must not hold a database connection, which reading an expired row would open again.
     db.session.expunge(upload)
     end_reading()
-    end = service_uploads.append(upload, offset, _read, checksum)
+    try:
+        end = service_uploads.append(upload, offset, _read, checksum)
+    except StorageFull:
+        service_uploads.forget(upload)  # what has arrived would keep the disk full for a day
+        raise
     service_uploads.keep_longer(upload)
     return end
 
@@ -167,7 +173,8 @@ def _receive(upload: Upload, offset: int) -> int:
 def _read(size: int) -> bytes:
     try:
         return request.stream.read(size)
-    except (ClientDisconnected, TimeoutError, ConnectionError):
+    except receiving.BROKEN:
+        g.body_broke = True
         return b""  # what has arrived is kept: that is what makes an upload resumable
 
 

@@ -80,6 +80,9 @@ def upgrade():
     op.add_column('video', sa.Column('rendition_type', sa.String(length=100), nullable=True))
     op.add_column('video', sa.Column('rendition_bytes', sa.BigInteger(), server_default='0', nullable=False))
     op.add_column('video', sa.Column('rendition_error', sa.Text(), nullable=True))
+    op.add_column('video', sa.Column('changed_at', sa.DateTime(timezone=True), nullable=True))
+    op.execute("UPDATE video SET changed_at = status_changed_at")
+    op.alter_column('video', 'changed_at', nullable=False)
     for table, name, before, after in CHECKS:
         replace_check(table, name, after, had_one=before is not None)
 
@@ -89,6 +92,7 @@ def downgrade():
     for table, name, before, _after in CHECKS:
         if before is not None:
             replace_check(table, name, before, had_one=True)
+    op.drop_column('video', 'changed_at')
     op.drop_column('video', 'rendition_error')
     op.drop_column('video', 'rendition_bytes')
     op.drop_column('video', 'rendition_type')

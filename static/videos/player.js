@@ -17,6 +17,7 @@
 
   const closest = (event, selector) => (event.target instanceof Element ? event.target.closest(selector) : null);
   const list = () => page.querySelector("[data-cues]");
+  const isEdited = () => "editing" in page.dataset;
   const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   // ---- Reading the transcript ----
@@ -106,9 +107,10 @@
     return start;
   }
 
+  // While it is edited, a click on the words opens their cue, which is the editor's.
   page.addEventListener("click", (event) => {
     const element = closest(event, ".cue");
-    if (!element) return;
+    if (!element || (isEdited() && !closest(event, ".cue-time"))) return;
     if (closest(event, ".cue-time")) {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab opens at that moment
       event.preventDefault();
@@ -119,6 +121,14 @@
     if (!cue) return;
     const place = closest(event, ".cue-text") && caret(event.clientX, event.clientY);
     seek(place && place.node === textOf(cue) ? startOfWord(cue, place.offset) : cue.start, true);
+  });
+
+  // A chapter's link seeks; without the script it loads the page at that moment.
+  page.addEventListener("click", (event) => {
+    const link = closest(event, "a[data-seek]");
+    if (!link || !player || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    seek(Number(link.dataset.seek), true);
   });
 
   // ---- Search inside ----
@@ -179,11 +189,24 @@
     match = match < 0 ? (step > 0 ? 0 : matches.length - 1) : (match + step + matches.length) % matches.length;
     const { cue, range } = matches[match];
     if (window.Highlight && CSS.highlights) CSS.highlights.set("inside-current", new Highlight(range));
-    scrolledAt = Date.now();
-    reveal(cue.element);
-    seek(startOfWord(cue, range.startOffset), false);
+    goTo(cue, range.startOffset);
     count(true);
   }
+
+  function goTo(cue, offset) {
+    scrolledAt = Date.now();
+    reveal(cue.element);
+    seek(startOfWord(cue, offset), false);
+  }
+
+  page.addEventListener("transcript:changed", (event) => {
+    if (event.detail?.isText) for (const cue of cues) cue.words = undefined; // the rows are the same
+    else read();
+  });
+  page.addEventListener("transcript:go", (event) => {
+    const cue = cues.find((each) => each.element === event.detail.row);
+    if (cue) goTo(cue, event.detail.from);
+  });
 
   page.addEventListener("input", (event) => {
     if (closest(event, "[data-inside-search]")) search();
@@ -213,7 +236,7 @@
       return;
     }
     if (!player || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (closest(event, "input, textarea, select, button, summary, dialog, [contenteditable], video")) return;
+    if (event.defaultPrevented || closest(event, "input, textarea, select, button, summary, dialog, [contenteditable], video")) return;
     if (event.key === " ") {
       if (player.paused) player.play().catch(() => {});
       else player.pause();
@@ -230,14 +253,21 @@
   async function fetchTranscript(marker) {
     const shown = page.querySelector("#transcript");
     if (!shown || shown.dataset.transcript === marker.dataset.fetchTranscript || shown.dataset.fetching) return;
+    // Who edits decides what becomes of the changes: the editor may hold the new transcript back.
+    if (!page.dispatchEvent(new CustomEvent("transcript:offered", { cancelable: true, detail: marker.dataset }))) return;
     shown.dataset.fetching = "1";
     try {
       const answer = await fetch(marker.dataset.url, { headers: { "HX-Request": "true" } });
       if (!answer.ok) throw new Error(String(answer.status));
       const arrived = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#transcript");
+      const before = { top: list()?.scrollTop ?? 0, query: page.querySelector("[data-inside-search] input")?.value ?? "" };
       if (arrived) shown.replaceWith(document.adoptNode(arrived));
       for (const element of document.querySelectorAll("[data-with-transcript]")) element.hidden = false;
+      const search = page.querySelector("[data-inside-search] input");
+      if (search && before.query) search.value = before.query;
       read();
+      if (list()) list().scrollTop = before.top; // a reader stays where they were
+      page.dispatchEvent(new CustomEvent("transcript:arrived"));
     } catch {
       delete shown.dataset.fetching; // the next change of state tries again
     }
@@ -248,6 +278,7 @@
     if (marker) fetchTranscript(marker);
   }
 
+  page.addEventListener("transcript:look", look);
   new MutationObserver(look).observe(page.querySelector(".watch-side"), { childList: true, subtree: true, attributes: true, attributeFilter: ["data-fetch-transcript"] });
 
   // ---- Start ----

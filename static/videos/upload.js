@@ -8,7 +8,7 @@
 
   const CAPTIONS = /\.(srt|vtt)$/i;
   const SECOND = 1000;
-  const CHUNK_BYTES = 64 * 1024 * 1024; // a lost connection costs nothing: what arrived is kept
+  const CHUNK_BYTES = 16 * 1024 * 1024; // what arrived is kept, but browsers send a part whose connection was reset once more by themselves
   const list = document.getElementById("upload-list");
   const template = document.getElementById("upload-row");
   const said = form.querySelector("[data-said]");
@@ -44,6 +44,7 @@
     constructor(file) {
       this.file = file;
       this.state = "waiting"; // waiting, uploading, paused, finishing, done, refused
+      this.isLost = false; // stopped by a lost connection and not by the person: it goes on when that is back
       this.samples = [];
       this.row = template.content.firstElementChild.cloneNode(true);
       this.part("name").textContent = file.name;
@@ -80,7 +81,7 @@
     start() {
       this.state = "uploading";
       this.show();
-      this.upload = this.newUpload();
+      this.upload ??= this.newUpload();
       this.send();
     }
 
@@ -126,6 +127,7 @@
     }
 
     pause() {
+      this.isLost = false;
       this.upload.abort();
       this.state = "paused";
       this.samples = [];
@@ -135,10 +137,22 @@
     }
 
     resume() {
+      this.isLost = false;
       this.state = "uploading";
-      this.show();
+      this.refuse("");
       this.send();
       this.part("pause").focus();
+    }
+
+    comeBack() {
+      if (!this.isLost) return;
+      this.isLost = false;
+      if (this.state === "refused") {
+        this.finish(this.isAgain);
+        return;
+      }
+      this.state = "waiting"; // for its turn: all of them were lost, and only so many go at once
+      this.refuse("");
     }
 
     cancel() {
@@ -153,13 +167,14 @@
     }
 
     failed(error) {
-      let message = "The connection was lost. Go on when it is back.";
+      let message = "The connection was lost. This goes on by itself when you are online again; if it does not, press “Go on”.";
       const answer = error && error.originalResponse;
       if (answer) {
         try { message = JSON.parse(answer.getBody()).message || message; } catch { message = "The server did not take this file. Try again."; }
       }
       const isFinal = answer && [400, 401, 404, 413, 422].includes(answer.getStatus());
       this.state = isFinal ? "refused" : "paused";
+      this.isLost = !answer;
       this.refuse(message);
       next();
     }
@@ -173,11 +188,13 @@
 
     async finish(again) {
       this.state = "finishing";
+      this.isAgain = again;
       this.part("again").hidden = true;
       this.refuse("");
       const beside = captionsFor(this.file.name);
       try {
         const body = { upload_id: this.upload.url.split("/").pop(), language: form.elements.language.value };
+        if (form.elements.vocabulary.value.trim()) body.vocabulary = form.elements.vocabulary.value;
         if (beside) body.captions = await beside.text();
         const answer = await fetch(`${form.dataset.videos}${again ? "?again=1" : ""}`, {
           method: "POST",
@@ -189,6 +206,7 @@
         else this.notAdded(given);
       } catch {
         this.state = "refused";
+        this.isLost = true;
         this.refuse("The connection was lost while the file was checked. Choose the same file again; nothing has to be sent twice.");
       }
       next();
@@ -276,6 +294,10 @@
     depth = 0;
     over(false);
     add(event.dataTransfer.files);
+  });
+  window.addEventListener("online", () => {
+    items.forEach((item) => item.comeBack());
+    next();
   });
   window.addEventListener("beforeunload", (event) => {
     if (items.some((item) => item.state === "uploading" || item.state === "finishing")) event.preventDefault();

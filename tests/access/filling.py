@@ -9,7 +9,7 @@ from typing import Any
 from werkzeug.routing import Rule
 
 from app.videos import exports
-from tests.access.world import World
+from tests.access.world import CAPTIONS, World
 
 # What every `kind`, `form` and `change` in an address can be: all of them are asked for.
 CHOICES = {
@@ -22,6 +22,7 @@ CHOICES = {
 THINGS = {
     "video_id": "video", "run_id": "video run", "upload_id": "upload", "key_id": "key", "session_id": "session",
     "invitation_id": "invitation", "user_id": "charlie", "mail_id": "mail", "key": "step",
+    "version_id": "version", "number": "version number", "index": "cue",
 }  # fmt: skip
 OTHERS = {
     ("videos.restore", "video_id"): "deleted",
@@ -30,6 +31,8 @@ OTHERS = {
     ("videos_api.retry_video", "video_id"): "failed",
     ("videos.cancel", "video_id"): "waiting",
     ("videos_api.cancel_video", "video_id"): "waiting",
+    ("videos.restore_version", "version_id"): "old version",
+    ("videos.api_restore_version", "version_id"): "old version",
     ("runs.cancel", "run_id"): "waiting run",
     ("runs.pause", "run_id"): "waiting run",
     ("runs_api.cancel_run", "run_id"): "waiting run",
@@ -44,6 +47,8 @@ OTHERS = {
 # Where a secret in the address is the permission: Alice knows it, everybody else tries one that they made up.
 TOKENS = {
     "videos.signed_media": "media token",
+    "videos.shared": "share token",
+    "videos.shared_file": "share file token",
     "accounts.unsubscribe": "unsubscribe token",
     "accounts.confirm_unsubscribe": "unsubscribe token",
     "accounts.show_link": "link token",
@@ -52,6 +57,7 @@ TOKENS = {
 DASHBOARD = {
     "instance_number": 0, "queue_name": "hints", "registry_name": "failed", "per_page": 10, "order": "asc", "page": 1,
 }  # fmt: skip
+_EDIT = {"op": "text", "cue": 0, "text": "Somebody else's words"}
 STATIC = {"static": "app.css", "rq_dashboard.static": "css/main.css"}
 
 
@@ -83,6 +89,7 @@ def body(world: World, endpoint: str) -> dict[str, Any]:
     bodies: dict[str, dict[str, Any]] = {
         "accounts.save_account": {"data": {"name": "Somebody", "theme": "dark"}},
         "accounts.create_key": {"data": {"name": "another"}},
+        "accounts.change_limits": {"data": {"budget": "12.50", "storage": ""}},
         "accounts.invite": {"data": {"email": "one-more@example.org"}},
         "accounts.ask_for_mail": {"data": {"email": "dora@example.org"}},
         "runs.rerun": {"data": {"step": things["step"]}},
@@ -90,6 +97,12 @@ def body(world: World, endpoint: str) -> dict[str, Any]:
         "videos.upload_file": {"data": {"title": "No file"}, "content_type": "multipart/form-data"},
         "videos_api.create_video": {"json": {"upload_id": str(things["upload"])}},
         "videos_api.create_from_storage": {"json": {"storagePath": things["storage key"]}},
+        "videos.edit_transcript": {"json": {"base": str(things["version"]), "operations": [_EDIT]}},
+        "videos.api_edit_transcript": {"json": {"base": str(things["version"]), "operations": [_EDIT]}},
+        "videos.api_import_transcript": {"data": CAPTIONS, "content_type": "application/x-subrip"},
+        "videos.bulk": {"data": {"action": "add-tag", "new_tag": "seen", "video_ids": [str(things["video"])]}},
+        "videos.api_bulk": {"json": {"action": "add-tag", "tag": "seen", "video_ids": [str(things["video"])]}},
+        "videos.change_details": {"data": {"title": "Another", "tags": "one, two"}},
         "videos_api.change_video": {"json": {"description": "Another one"}},
         "videos.api_reprocess_embeddings": {"json": {"video_ids": [str(things["video"])]}},
         "videos.api_search": {"query_string": {"q": "dusk", "video": str(things["video"])}},

@@ -45,11 +45,14 @@ GET     302 200 200 200 403 403 403 302  /account/sessions
 POST    302 303 404 404 403 403 403 302  /account/sessions/<session_id>/revoke
 POST    302 303 303 303 403 403 403 302  /account/sessions/revoke-all
 GET     302 200 200 200 403 403 403 302  /account/usage
+GET     302 200 200 200 403 403 403 302  /account/usage.csv
 POST    302 404 404 303 403 403 403 302  /admin/invitations/<invitation_id>/withdraw
 GET     302 404 404 200 403 403 403 302  /admin/models
 POST    302 404 404 200 403 403 403 302  /admin/models/<any(transcription, embeddings, chat, images):capability>/test
 GET     302 404 404 200 403 403 403 302  /admin/people
 POST    302 404 404 303 403 403 403 302  /admin/people/<user_id>/<any(disable, enable, promote, demote):change>
+GET     302 404 404 200 403 403 403 302  /admin/people/<user_id>/limits
+POST    302 404 404 303 403 403 403 302  /admin/people/<user_id>/limits
 POST    302 404 404 303 403 403 403 302  /admin/people/invite
 GET     302 404 404 200 404 404 200 302  /admin/rq/
 GET     308 308 308 308 308 308 308 308  /admin/rq/<int:instance_number>/
@@ -71,6 +74,8 @@ POST    302 404 404 200 404 404 200 302  /admin/rq/queue/<queue_name>/compact
 GET     302 404 404 404 404 404 404 302  /admin/rq/requeue/<queue_name>
 POST    302 404 404 200 404 404 200 302  /admin/rq/requeue/<queue_name>
 GET     302 404 404 200 404 404 200 302  /admin/rq/static/<path:filename>
+GET     302 404 404 200 403 403 403 302  /admin/usage
+GET     302 404 404 200 403 403 403 302  /admin/usage.csv
 GET     401 200 200 200 200 200 200 401  /api/me
 GET     401 200 404 200 200 404 200 401  /api/runs/<uuid:run_id>
 POST    401 200 404 404 200 404 404 401  /api/runs/<uuid:run_id>/cancel
@@ -93,7 +98,17 @@ GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/outline
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/reprocess
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/restore
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/retry
+DELETE  401 204 404 404 204 404 404 401  /api/videos/<uuid:video_id>/share
+POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/share
+GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcript
+PATCH   401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcript
+PUT     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcript
 GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcript.<form>
+GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcripts
+GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcripts/<uuid:version_id>.<form>
+GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcripts/<uuid:version_id>/changes
+POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcripts/<uuid:version_id>/restore
+POST    401 200 404 404 200 404 404 401  /api/videos/bulk
 POST    401 202 404 404 202 404 404 401  /api/videos/reprocess-embeddings
 GET     404 404 404 200 404 404 200 404  /dev/outbox
 GET     404 404 404 200 404 404 200 404  /dev/outbox/<mail_id>
@@ -116,6 +131,8 @@ POST    302 303 404 404 303 404 404 302  /runs/<uuid:run_id>/rerun
 POST    302 303 404 303 303 404 303 302  /runs/<uuid:run_id>/resume
 POST    302 200 404 200 200 404 200 302  /runs/<uuid:run_id>/show
 GET     302 200 404 404 200 404 404 302  /runs/<uuid:run_id>/steps/<path:key>
+GET     404 200 404 404 200 404 404 404  /s/<token>
+GET     404 200 404 404 200 404 404 404  /s/files/<token>
 GET     302 200 200 200 200 200 200 302  /search
 GET     200 302 302 302 302 302 302 200  /sign-in
 POST    303 303 303 303 303 303 303 303  /sign-in
@@ -144,12 +161,24 @@ GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/card
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/chunk-again
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/delete
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/describe
+GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/details
+POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/details
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/restore
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/retry
+POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/share
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/transcribe-again
 GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/transcript
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/use-title
 POST    302 303 303 303 303 303 303 302  /videos/renew
+POST    401 200 404 404 200 404 404 401  /videos/<uuid:video_id>/transcript
+POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/transcript/cues/<int:index>
+POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/transcript/import
+POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/transcripts/<uuid:version_id>/restore
+POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/unshare
+GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/versions
+GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/versions/<int:number>
+GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/versions/compare
+POST    302 303 303 303 303 303 303 302  /videos/bulk
 POST    302 303 303 303 303 303 303 302  /videos/samples
 """.strip().splitlines()
 ]

@@ -24,7 +24,15 @@ WRITES = [line for line in TABLE if line.rule.startswith("/api/") and line.metho
 FORMS = [
     line
     for line in TABLE
-    if line.rule in ("/account", "/account/keys", "/admin/people/invite", "/sign-in", "/runs/<uuid:run_id>/rerun")
+    if line.rule
+    in (
+        "/account",
+        "/account/keys",
+        "/admin/people/invite",
+        "/admin/people/<user_id>/limits",
+        "/sign-in",
+        "/runs/<uuid:run_id>/rerun",
+    )
     and line.method == "POST"
 ]
 PAGES = [line for line in TABLE if line.method == "GET" and "static" not in line.rule and line.rule != "/readyz"]
@@ -65,6 +73,9 @@ QUERIES = {
     "/search": ("q", "video"),
     "/runs": ("workflow", "before", "status", "of"),
     "/account/usage": ("month",),
+    "/account/usage.csv": ("month",),
+    "/admin/usage": ("month", "q"),
+    "/admin/usage.csv": ("month",),
     "/admin/people": ("q",),
     "/sign-in": ("next", "email"),
 }

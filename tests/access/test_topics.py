@@ -13,7 +13,9 @@ ALICE = ("alice", "alice-key")
 VIEWS = {
     ("video", "card"): ("video", ALICE),
     ("video", "outline"): ("video", ALICE),
+    ("video", "line"): ("video", ALICE),
     ("video", "page"): ("video", ALICE),
+    ("run", "batch"): ("batch run", ALICE),
     ("run", "page"): ("video run", ALICE),
     ("run", "renewal"): ("renewal run", ALICE),
     ("run", "meta"): ("video run", ("root", "root-key")),

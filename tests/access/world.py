@@ -26,7 +26,7 @@ from app.engine import testing
 from app.errors import Permanent
 from app.extensions import redis_client
 from app.lib.clock import now
-from app.videos import events, links, service_uploads
+from app.videos import events, links, operations, service_editing, service_uploads, share_links
 from app.videos import service as videos
 from app.videos.details import Details
 from app.videos.models import Upload, Video
@@ -206,9 +206,20 @@ def _make_videos(world: World, alice: User) -> None:
     world.things["renewal run"] = engine.list_runs(owner_id=alice.id, workflow="renew-videos")[0].id
     waveforms = engine.list_runs(owner_id=alice.id, workflow="draw-waveform", status="completed")
     world.things["waveform run"] = waveforms[-1].id
+    videos.request_reprocess(alice.id, [completed.id])
+    db.session.commit()
+    world.things["batch run"] = engine.list_runs(owner_id=alice.id, workflow="reprocess-embeddings")[0].id
     world.things["step"] = engine.list_steps(world.things["video run"])[0].key
+    world.things |= {"old version": completed.transcript_id, "version number": 1, "cue": 0}
+    said = f"Zanzibar {SPOKEN} hum at dusk!"
+    edited = service_editing.edit_transcript(completed, completed.transcript_id, [operations.SetText(0, said)])
+    world.things["version"] = edited.id
     world.things["storage key"] = completed.storage_key
     world.things["media token"] = links.signed_url(completed).rpartition("/")[2]
+    shared, _ = videos.share(completed)
+    world.things["share token"] = share_links.page_token(shared.id)
+    world.things["share file token"] = share_links.file_token(shared.id, "source")
+    db.session.commit()
 
 
 def _upload_whole(world: World, alice: User) -> Video:

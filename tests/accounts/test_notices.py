@@ -38,6 +38,30 @@ def test_opening_the_link_changes_nothing(alice, client):
     assert wants(alice.user) == {"ready", "failed"}
 
 
+def test_what_mail_programs_do_by_themselves_before_anybody_clicks_changes_nothing(alice, client):
+    address = path(alice.user)
+    for headers in ({}, {"Sec-Purpose": "prefetch"}, {"User-Agent": "a mail scanner"}):
+        assert client.head(address, headers=headers).status_code == 200
+        assert client.get(f"{address}?List-Unsubscribe=One-Click", headers=headers).status_code == 200
+        assert client.options(address, headers=headers).status_code == 200
+    assert wants(alice.user) == {"ready", "failed"}
+
+
+def test_the_page_is_kept_out_of_caches_and_indexes(alice, client):
+    for answer in (client.get(path(alice.user)), client.post(path(alice.user))):
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Robots-Tag"] == "noindex"
+
+
+def test_a_mail_service_may_post_either_kind_of_form(alice, client):
+    """RFC 8058, 3.2: multipart/form-data or application/x-www-form-urlencoded; no cookie, no referer, no redirect."""
+    for kind, form in (("ready", "multipart/form-data"), ("failed", "application/x-www-form-urlencoded")):
+        answer = client.post(path(alice.user, kind), data={"List-Unsubscribe": "One-Click"}, content_type=form)
+        assert answer.status_code == 200
+        assert "Done" in answer.text
+    assert wants(alice.user) == set()
+
+
 def test_the_button_ends_the_mails_without_signing_in(alice, client):
     assert press(client, path(alice.user)).status_code == 200
     assert wants(alice.user) == {"failed"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -141,6 +142,24 @@ def test_people_are_found_by_a_part_of_their_address(root, alice, charlie):
     assert "alice@example.org" in page
     assert "charlie@example.org" not in page
     assert "Nobody like that" in root.get("/admin/people?q=%25").text
+
+
+def test_everybody_is_listed_a_page_at_a_time_and_found_by_address(root, execute):
+    execute(
+        'INSERT INTO "user" (id, email, name, is_admin, is_disabled, created_at, theme) '
+        "SELECT gen_random_uuid(), 'person-' || n || '@example.org', '', false, false, now(), 'system' "
+        "FROM generate_series(1, 220) n"
+    )
+    seen, address = [], "/admin/people"
+    while address:
+        page = root.get(address).text
+        seen += re.findall(r'id="person-([0-9a-f-]{36})"', page)
+        found = re.search(r'href="([^"]+)" rel="next"', page)
+        address = found and found[1].replace("&amp;", "&")
+    assert len(set(seen)) == len(seen) == 221
+    assert "person-217@example.org" in root.get("/admin/people?q=Person-217@").text
+    assert "q=person" in root.get("/admin/people?q=person").text.partition('rel="next"')[0].rpartition("href=")[2]
+    assert root.get("/admin/people?before=nonsense").status_code == 200
 
 
 def test_the_printed_link_makes_and_signs_in_the_administrator(app, rules):

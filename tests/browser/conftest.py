@@ -8,15 +8,13 @@ unless the test says `page.context.complaints.clear()` where it expects them.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app.accounts.models import User
@@ -25,15 +23,6 @@ from app.web import Throughline
 from tests import factories
 
 AXE = Path(__file__).parent / "vendor" / "axe-core-4.14.1.min.js"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PATIENCE_MS = 30_000  # a pass never waits so long; a busy machine may
 
 
@@ -95,21 +84,6 @@ def live_server(app: Throughline) -> Iterator[LiveServer]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """Chromium from CHROMIUM or the path; without one these tests are left out, or fail where it is required."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if not path:
-        reason = "Chromium is missing: install it (Debian: apt-get install chromium) or set CHROMIUM to its path."
-        if os.environ.get("THROUGHLINE_REQUIRE_BROWSER") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def open_page(chromium: Browser, live_server: LiveServer) -> Iterator[Callable[..., Page]]:
     """Open a page: `open_page("/path", user=..., width=1440, height=900, scheme="light" | "dark", **of_context)`."""
@@ -135,7 +109,7 @@ def open_page(chromium: Browser, live_server: LiveServer) -> Iterator[Callable[.
         if user is not None:
             sign_in(context, user, live_server)
         page = context.new_page()
-        context.complaints = _listen(page)
+        context.complaints = listen(page)
         db.session.commit()  # the server has a session of its own: it sees only what is committed
         page.goto(path)
         return page
@@ -147,7 +121,7 @@ def open_page(chromium: Browser, live_server: LiveServer) -> Iterator[Callable[.
     assert not complaints, "\n".join(complaints)
 
 
-def _listen(page: Page) -> list[str]:
+def listen(page: Page) -> list[str]:
     complaints: list[str] = []
 
     def hear(message: ConsoleMessage) -> None:
@@ -170,19 +144,26 @@ def sign_in(context: BrowserContext, user: User, server: LiveServer) -> None:
 
 def assert_accessible(page: Page, *, within: str = "body") -> None:
     """Fail when axe-core finds anything serious or critical on the page (WCAG 2.2 A and AA, best practices)."""
+    found = serious_findings(page, within=within)
+    assert not found, f"{page.url}\n" + "\n".join(found)
+
+
+def serious_findings(page: Page, *, within: str = "body", rules: tuple[str, ...] = ()) -> list[str]:
+    """Return what axe-core finds serious or critical on the page; with `rules` only these are looked at."""
     if not page.evaluate("typeof window.axe === 'object'"):
         page.evaluate(AXE.read_text(encoding="utf-8"))  # by evaluation, which the page's CSP does not govern
     result = page.evaluate(
-        "within => axe.run(within, {resultTypes: ['violations']}).then(found => JSON.stringify(found.violations))",
-        within,
+        """([within, rules]) => axe
+        .run(within, {resultTypes: ['violations'], ...(rules.length ? {runOnly: {type: 'rule', values: rules}} : {})})
+        .then(found => JSON.stringify(found.violations))""",
+        [within, rules],
     )
-    found = [
+    return [
         f"{violation['impact']}: {violation['help']}: "
         + "; ".join(node["html"][:160] for node in violation["nodes"][:4])
         for violation in json.loads(result)
         if violation["impact"] in ("serious", "critical")
     ]
-    assert not found, f"{page.url}\n" + "\n".join(found)
 
 
 def assert_fits(page: Page) -> None:

@@ -27,13 +27,13 @@ def talk(tmp_path):
     return make_media(tmp_path / "My talk.wav", seconds=16)
 
 
-def slow_down(page: Page, bytes_a_second: int = SLOW) -> None:
-    """Let the page send so slowly, or at full speed again (-1)."""
+def slow_down(page: Page, bytes_a_second: int = SLOW, *, is_offline: bool = False) -> None:
+    """Let the page send so slowly, or at full speed again (-1), or not at all."""
     if not hasattr(page, "devtools"):
         page.devtools = page.context.new_cdp_session(page)
         page.devtools.send("Network.enable")
     speeds = {"downloadThroughput": -1, "uploadThroughput": bytes_a_second}
-    page.devtools.send("Network.emulateNetworkConditions", {"offline": False, "latency": 0, **speeds})
+    page.devtools.send("Network.emulateNetworkConditions", {"offline": is_offline, "latency": 0, **speeds})
 
 
 def videos() -> list[Video]:
@@ -118,6 +118,44 @@ def test_an_upload_is_paused_and_goes_on_where_it_stopped(open_page, alice, talk
     assert video.size_bytes == talk.stat().st_size
 
 
+def test_uploads_whose_connection_is_lost_go_on_by_themselves_when_it_is_back(open_page, alice, tmp_path):
+    talks = [make_media(tmp_path / f"{number}.m4a", seconds=2 + number) for number in range(7)]  # more than go at once
+    page = open_page("/upload", user=alice.user)
+    slow_down(page, -1, is_offline=True)
+    choose(page, *talks)
+    expect(page.locator("[data-error]", has_text="goes on by itself when you are online again")).to_have_count(7)
+    page.context.complaints.clear()  # the console tells of what could not be sent
+    slow_down(page, -1)
+    expect(page.locator("[data-state]", has_text="Added")).to_have_count(7)
+    expect(page.locator("[data-error]:visible")).to_have_count(0)
+    assert len(videos()) == 7
+
+
+def test_an_upload_that_a_person_has_paused_stays_paused_when_the_connection_comes_back(open_page, alice, talk):
+    page = open_page("/upload", user=alice.user)
+    slow_down(page)
+    choose(page, talk)
+    wait_for_bytes(page)
+    page.get_by_role("button", name="Pause My talk.wav").click()
+    slow_down(page, is_offline=True)
+    with page.expect_event("console", lambda message: message.text == "it is back"):
+        page.evaluate("window.addEventListener('online', () => setTimeout(() => console.log('it is back')))")
+        slow_down(page, -1)
+    expect(page.locator("[data-state]")).to_have_text("Paused")
+
+
+def test_a_file_whose_check_was_cut_off_is_checked_when_the_connection_is_back(open_page, alice, talk):
+    page = open_page("/upload", user=alice.user)
+    page.route("**/api/videos", lambda route: (slow_down(page, is_offline=True), route.abort())[1])
+    choose(page, talk)
+    expect(page.locator(".upload-row")).to_contain_text("nothing has to be sent twice")
+    page.context.complaints.clear()
+    page.unroute("**/api/videos")
+    slow_down(page, -1)
+    expect(page.locator("[data-state]")).to_have_text("Added")
+    assert len(videos()) == 1
+
+
 def test_an_upload_is_cancelled_and_leaves_nothing(open_page, alice, talk):
     page = open_page("/upload", user=alice.user)
     slow_down(page)
@@ -146,6 +184,26 @@ def test_a_reload_in_mid_upload_goes_on_when_the_file_is_chosen_again(open_page,
     expect(page.locator("[data-state]")).to_have_text("Added")
     assert [video.size_bytes for video in videos()] == [talk.stat().st_size]
     assert len(uploads()) == 1
+
+
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_two_tabs_that_upload_the_same_file_at_once_make_one_video_and_each_says_which(open_page, alice, talk, is_slow):
+    first = open_page("/upload", user=alice.user)
+    second = first.context.new_page()
+    second.goto("/upload")
+    if is_slow:  # then the second finds the upload of the first, and would go on with it
+        slow_down(first)
+        choose(first, talk)
+        wait_for_bytes(first)
+        choose(second, talk)
+        slow_down(first, -1)
+    else:
+        choose(first, talk)
+        choose(second, talk)
+    for page in (first, second):
+        expect(page.get_by_role("link", name="Open My talk")).to_be_visible()
+    assert len(videos()) == 1
+    first.context.complaints.clear()  # the console tells of the 409
 
 
 def test_a_connection_lost_while_the_file_is_checked_costs_no_second_sending(open_page, alice, talk):

@@ -7,10 +7,10 @@ import json
 import pytest
 import structlog
 
-from app.engine import list_steps, workflow
+from app.engine import advance, list_steps, workflow
 from app.engine import memory as memories
 from app.engine.testing import assert_sent, run_workflow
-from app.errors import Permanent
+from app.errors import Invalid, Permanent
 
 SQL = "SELECT secret FROM users WHERE path = '/srv/x'"
 
@@ -87,6 +87,18 @@ def test_the_log_has_the_traceback_of_an_error_that_nobody_foresaw(broken, monke
     failures = [call.kwargs for call in log.calls if call.args == ("step.failed",)]
     assert len(failures) == 2
     assert all(isinstance(told["exc_info"], ZeroDivisionError) for told in failures)
+
+
+def test_the_log_has_no_traceback_of_a_body_that_refused(monkeypatch):
+    @workflow("refusing", on="test/refusing", retries=0)
+    def refusing(ctx, step):
+        raise Invalid("Send another file.")
+
+    log = structlog.testing.CapturingLogger()
+    monkeypatch.setattr(advance, "logger", log)
+    run_workflow(refusing, {})
+    (told,) = [call.kwargs for call in log.calls if call.args == ("run.body_failed",)]
+    assert told["exc_info"] is None
 
 
 def test_a_last_try_whose_commit_was_not_heard_of_succeeds_all_the_same(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -75,7 +76,7 @@ def give_transcript(video: Video, text: str, *, seconds_each: float = 0.4, start
     )
     run_id = new_id()
     service_transcript.save_transcript(video.owner_id, video.id, run_id, made, source="model", model="test")
-    db.session.info.pop("collected", None)
+    db.session.info.pop("engine.collected", None)
     video.status = "embedding"
     db.session.commit()
     if model:
@@ -120,3 +121,18 @@ def usage(kind):
 def files_of_runs(app):
     folder = app.settings.data_dir
     return [path for path in folder.rglob("*") if path.is_file() and "/runs/" in str(path)]
+
+
+def made_up(count: int, seed: int = 0) -> list[str]:
+    """Make words, some of them common, with sentences of about twelve."""
+    dice = random.Random(seed)  # noqa: S311
+    common = ["the", "a", "of", "and", "to", "is"]
+    words = []
+    for n in range(count):
+        word = (
+            dice.choice(common)
+            if dice.random() < 0.4
+            else f"{dice.choice('bdfgklmnprst')}{dice.choice('aeiou')}" * dice.randint(1, 3)
+        )
+        words.append(word + "." if n % 12 == 11 else word)
+    return words

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from app.adapters.storage import LocalStorage, StorageFull
 from app.db import db
-from app.videos import queries, routes_library, service
+from app.videos import queries, queries_library, routes_library, service
 from app.videos.models import Video
 from tests.videos.browsing import headers, post, post_video, token
 from tests.videos.media_files import make_media
@@ -33,7 +33,7 @@ def test_the_button_adds_three_talks_once(alice, charlie):
     assert len(titles) == 3
     assert db.session.scalar(sa.select(sa.func.count()).where(Video.captions_key.is_not(None))) == 1
     post(alice, "/videos/samples")
-    assert len(queries.list_library(alice.user.id, queries.LibraryFilter()).items) == 3
+    assert len(queries_library.list_library(alice.user.id, queries_library.LibraryFilter()).items) == 3
     assert "No videos yet" in charlie.get("/videos").text
 
 
@@ -48,7 +48,22 @@ def test_a_double_click_adds_them_once(app, alice):
 
     with ThreadPoolExecutor(2) as pool:
         assert [each.result() for each in [pool.submit(click) for _ in range(2)]] == [303, 303]
-    assert len(queries.list_library(alice.user.id, queries.LibraryFilter()).items) == 3
+    assert len(queries_library.list_library(alice.user.id, queries_library.LibraryFilter()).items) == 3
+
+
+def test_whoever_waits_for_another_click_holds_no_connection(app, alice, monkeypatch):
+    from app.videos import service_uploads
+
+    seen = []
+    lock = service_uploads.locked_file
+
+    def look(*args):
+        seen.append(db.session().in_transaction())
+        return lock(*args)
+
+    monkeypatch.setattr(service_uploads, "locked_file", look)
+    post(alice, "/videos/samples")
+    assert seen[0] is False
 
 
 def test_samples_that_cannot_be_stored_leave_no_upload_under_way(alice, monkeypatch):

@@ -51,12 +51,39 @@ def test_before_30_seconds_nothing_is_removed(alice, app, video):
     assert app.extensions["throughline.storage"].exists(video.storage_key)
 
 
+def test_it_sleeps_until_then_and_no_try_of_a_step_fails(alice, video, execute):
+    post(alice, f"/videos/{video.id}/delete")
+    testing.drain()
+    (run,) = engine.list_runs(workflow="purge-video")
+    assert (run.status, [(step.key, step.kind) for step in engine.list_steps(run.id)]) == (
+        "waiting",
+        [("undo", "sleep")],
+    )
+    execute("UPDATE video SET deleted_at = deleted_at - interval '32 seconds'")
+    testing.clock.advance(32)
+    testing.drain()
+    assert [len(step.attempts) for step in engine.list_steps(run.id)] == [0, 0, 0]
+    assert engine.get_run(run.id).output == {"files": "removed", "videos": 1}
+
+
+def test_one_taken_back_and_deleted_anew_has_its_30_seconds_again(alice, app, video, execute):
+    key = video.storage_key
+    for verb in ("delete", "restore", "delete"):
+        post(alice, f"/videos/{video.id}/{verb}")
+    testing.clock.advance(32)  # the engine's clock alone: the second deletion is young
+    testing.drain()
+    assert app.extensions["throughline.storage"].exists(key)
+    execute("UPDATE video SET deleted_at = deleted_at - interval '32 seconds'")
+    testing.drain(advance=True)
+    assert not app.extensions["throughline.storage"].exists(key)
+
+
 def test_what_models_answered_about_it_is_forgotten(alice, charlie, video, execute):
     for browser in (alice, charlie):
         cache.keep(browser.user.id, "a" * 64, {"text": "what was said in it"})
     post(alice, f"/videos/{video.id}/delete")
     execute("UPDATE video SET deleted_at = deleted_at - interval '32 seconds'")
-    testing.drain()
+    testing.drain(advance=True)
     assert cache.find(alice.user.id, "a" * 64) is None
     assert cache.find(charlie.user.id, "a" * 64) is not None
 
@@ -79,7 +106,7 @@ def test_then_files_rows_and_uploads_are_gone(alice, app, video, execute):
     post(alice, f"/videos/{video.id}/delete")
     execute("UPDATE video SET deleted_at = deleted_at - interval '32 seconds'")
     key = video.storage_key
-    testing.drain()
+    testing.drain(advance=True)
     (run,) = engine.list_runs(workflow="purge-video")
     assert run.output == {"files": "removed", "videos": 1}
     assert not app.extensions["throughline.storage"].exists(key)
@@ -99,6 +126,7 @@ def test_the_waveform_of_a_new_video_is_drawn(alice, video):
     from jobs.library import draw_waveform
 
     run = testing.run_workflow(draw_waveform, events.payload(video, "request"), owner_id=video.owner_id)
+    assert run.subject == f"video:{video.id}"  # so that the list of runs names the talk
     assert run.output["points"] > 900
     db.session.refresh(video)
     assert 0.4 < max(video.waveform) <= 1

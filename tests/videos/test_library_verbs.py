@@ -40,6 +40,30 @@ def test_a_retry_through_the_api_goes_on_at_the_failed_piece(alice, models, tmp_
     assert text.index("The sea rises.") < text.index("It falls.")
 
 
+def test_a_retry_waits_for_the_step_in_hand_of_what_was_cancelled(alice, models, tmp_path):
+    video = make_video(alice.user, tmp_path)
+    say_uploaded(video)
+    seen = []
+    listen = models[0].transcribe
+
+    def cancel_and_retry(*args, **kwargs):
+        if not seen:
+            seen.append("cancelled")
+            post(alice, f"/api/videos/{video.id}/cancel")
+            post(alice, f"/api/videos/{video.id}/retry")
+            testing.drain()  # another worker looks for work
+            message = alice.get(f"/api/videos/{video.id}").json["progress"]["message"]
+            runs = engine.list_runs(workflow="transcribe-video")
+            seen.extend([message, *(run.status for run in runs)])
+        return listen(*args, **kwargs)
+
+    models[0].transcribe = cancel_and_retry
+    testing.drain()
+    assert seen == ["cancelled", "Waiting for a step in hand to end", "queued", "running"]
+    testing.drain(advance=True)
+    assert alice.get(f"/api/videos/{video.id}").json["status"] == "completed"
+
+
 def test_the_progress_of_a_retry_counts_no_step_of_the_try_before(alice, models, tmp_path):
     models[0].script = [Transient("Slow down.", retry_after=60)] * 2
     video = make_video(alice.user, tmp_path)

@@ -34,7 +34,7 @@ from tests.videos.talks import (
 def test_a_video_becomes_searchable_and_one_mail_goes_out(app, alice, models, mails, history, tmp_path):  # noqa: PLR0917
     video = make_video(alice.user, tmp_path)
     say_uploaded(video)
-    testing.drain()
+    testing.drain(advance=True)
     assert again(video).status == "completed"
     assert history == ["transcribing", "processing", "embedding", "completed"]
     lines = queries.list_lines(again(video).transcript_id)
@@ -134,7 +134,7 @@ def test_the_same_request_starts_one_run(alice, models, mails, tmp_path):
     for _ in range(2):
         engine.send(events.UPLOADED, events.payload(video, "the-same"), owner_id=video.owner_id)
         db.session.commit()
-    testing.drain()
+    testing.drain(advance=True)
     assert len(engine.list_runs(workflow="transcribe-video")) == 1
     assert len(mails.sent) == 1
 
@@ -142,13 +142,13 @@ def test_the_same_request_starts_one_run(alice, models, mails, tmp_path):
 def test_embeddings_of_the_model_set_now_are_not_made_twice(alice, models, mails, tmp_path):
     video = make_video(alice.user, tmp_path, captions=SRT)
     say_uploaded(video)
-    testing.drain()
+    testing.drain(advance=True)
     service_transcript.request_chunks(again(video), force=False)
-    testing.drain()
+    testing.drain(advance=True)
     assert len(models[1].calls) == 1
     assert again(video).status == "completed"
     service_transcript.request_chunks(again(video))
-    testing.drain()
+    testing.drain(advance=True)
     assert len(models[1].calls) == 2
     assert len(queries.list_chunks(again(video))) == 1
     assert len(mails.sent) == 1
@@ -266,7 +266,7 @@ def test_a_notice_is_not_sent_to_those_who_do_not_want_it(alice, models, mails, 
     db.session.commit()
     video = make_video(alice.user, tmp_path, captions=SRT)
     say_uploaded(video)
-    testing.drain()
+    testing.drain(advance=True)
     assert mails.sent == []
 
 

@@ -122,14 +122,14 @@ def save_notices() -> ResponseReturnValue:
 def unsubscribe(token: str) -> ResponseReturnValue:
     """Show one button; opening the link changes nothing, because mail scanners open every link."""
     person, kind = service.read_unsubscribe_token(token)
-    return _page("unsubscribe.html", token=token, email=person.email, kind=kind)
+    return _private(_page("unsubscribe.html", token=token, email=person.email, kind=kind))
 
 
 @bp.post("/notices/unsubscribe/<token>")
 def confirm_unsubscribe(token: str) -> ResponseReturnValue:
     """End one kind of mail; mail programs post here by themselves (RFC 8058), so no form token is asked."""
     kind = service.unsubscribe(token)
-    return _page("unsubscribe.html", token=token, kind=kind, is_done=True)
+    return _private(_page("unsubscribe.html", token=token, kind=kind, is_done=True))
 
 
 # The signed token in the address is the permission; there is no cookie that a forged request could misuse.
@@ -140,6 +140,13 @@ def _theme_here() -> str:
     # The cookie, not the row: the menu of every page may have changed it in this browser since.
     chosen = request.cookies.get("theme", "")
     return chosen if chosen in THEMES else "system"
+
+
+def _private(answer: Response) -> Response:
+    """Keep a page whose address is a permission out of caches and indexes."""
+    answer.headers["Cache-Control"] = "no-store"
+    answer.headers["X-Robots-Tag"] = "noindex"
+    return answer
 
 
 def _page(template: str, status: int = 200, **values: object) -> Response:

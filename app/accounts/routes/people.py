@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
@@ -15,6 +17,8 @@ from app.db import db
 from app.errors import Conflict, Invalid
 from app.lib.ids import parse_id
 from app.web import absolute_url, settings
+
+PAGE = 50
 
 _STANDINGS: dict[str, tuple[dict[str, bool], str]] = {
     "disable": ({"is_disabled": True}, "The account is closed and signed out everywhere."),
@@ -76,7 +80,11 @@ def change_standing(user_id: str, change: str) -> ResponseReturnValue:
 
 def _page(status: int = 200, **values: object) -> ResponseReturnValue:
     search = request.args.get("q", "")[:100].replace("\x00", "")
-    found = queries.list_people(search)
+    before = parse_id(request.args.get("before", ""))
+    found = queries.list_people(search, before, PAGE + 1)
+    here: dict[str, Any] = {"q": search} if search else {}
+    next_url = url_for("accounts.people", before=found[PAGE - 1].id, **here) if len(found) > PAGE else None
+    found = found[:PAGE]
     values.setdefault("errors", {})
     return make_response(
         render_template(
@@ -87,6 +95,8 @@ def _page(status: int = 200, **values: object) -> ResponseReturnValue:
             fixed_admins=settings().admin_emails,
             signup=settings().signup,
             q=search,
+            next_url=next_url,
+            first_url=url_for("accounts.people", **here) if before else None,
             **values,
         ),
         status,

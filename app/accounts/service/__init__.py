@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from app.accounts.service.asking import ask, chat_price, draw, image_price
 from app.accounts.service.keys import create_key, revoke_key
+from app.accounts.service.limits import Limits, change_limits, limits_of
 from app.accounts.service.model_tests import Tested, try_model
 from app.accounts.service.notices import (
+    EVERY_KIND,
     choose_notices,
     notice_headers,
     read_unsubscribe_token,
@@ -26,17 +28,21 @@ from app.accounts.service.usage import (
     OverBudget,
     ensure_budget,
     ensure_storage,
+    give_back,
     record_usage,
     register_storage,
     storage_used,
 )
 
 __all__ = [
+    "EVERY_KIND",
+    "Limits",
     "OverBudget",
     "SignedIn",
     "Tested",
     "administrator_link",
     "ask",
+    "change_limits",
     "change_profile",
     "change_standing",
     "chat_price",
@@ -50,8 +56,10 @@ __all__ = [
     "ensure_budget",
     "ensure_storage",
     "find_or_make_person",
+    "give_back",
     "image_price",
     "invite",
+    "limits_of",
     "may_sign_up",
     "notice_headers",
     "open_session",

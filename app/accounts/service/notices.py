@@ -15,6 +15,8 @@ from app.lib.clock import now
 from app.lib.ids import parse_id
 from app.web import absolute_url, settings
 
+EVERY_KIND = "all"  # what a mail about several kinds is ended by
+
 
 def choose_notices(user_id: UUID, wanted: Collection[str]) -> None:
     """Keep which kinds of notice a person wants; every kind not in `wanted` is off."""
@@ -23,7 +25,7 @@ def choose_notices(user_id: UUID, wanted: Collection[str]) -> None:
 
 
 def unsubscribe_url(user_id: UUID, kind: str) -> str:
-    """Return the absolute address that ends one kind of notice without signing in. It never expires."""
+    """Return the absolute address that ends a kind of notice, or EVERY_KIND, without signing in. It never expires."""
     return absolute_url("accounts.unsubscribe", token=_signer().dumps([str(user_id), kind]))
 
 
@@ -47,7 +49,7 @@ def read_unsubscribe_token(token: str) -> tuple[User, str]:
         raise NotFound from None
     identity = parse_id(str(user_id))
     user = db.session.get(User, identity) if identity else None
-    if user is None or kind not in NOTICES:
+    if user is None or kind not in (*NOTICES, EVERY_KIND):
         raise NotFound
     return user, str(kind)
 
@@ -59,7 +61,8 @@ def unsubscribe(token: str) -> str:
         NotFound: forged, damaged, or the person is gone.
     """
     user, kind = read_unsubscribe_token(token)
-    _set(user.id, kind, is_wanted=False)
+    for each in NOTICES if kind == EVERY_KIND else (kind,):
+        _set(user.id, each, is_wanted=False)
     return kind
 
 

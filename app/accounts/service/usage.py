@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.accounts.models import UsageEntry, UsageHold, User
+from app.accounts.service.limits import limits_of
 from app.db import db, separately
 from app.errors import NotFound, Permanent, TooLarge
 from app.lib.clock import now
@@ -50,9 +51,10 @@ def ensure_budget(owner_id: UUID, worst_microusd: int, *, run_id: UUID | None = 
         session.execute(sa.select(sa.func.set_config("lock_timeout", "10s", True)))
         # Lock order everywhere: the instance, then the person.
         session.execute(sa.select(sa.func.pg_advisory_xact_lock(_INSTANCE_LOCK)))
-        if session.scalar(_lock_person(owner_id)) is None:
+        person = session.scalar(_lock_person(owner_id))
+        if person is None:
             raise NotFound
-        _refuse_over_budget(session, owner_id, worst_microusd, run_id, step)
+        _refuse_over_budget(session, person, worst_microusd, run_id, step)
         if run_id is not None:
             values = {"owner_id": owner_id, "microusd": worst_microusd, "expires_at": now() + HOLD_LIVES}
             session.execute(
@@ -125,19 +127,25 @@ def ensure_storage(owner_id: UUID, more_bytes: int) -> None:
     Raises:
         TooLarge: it does not fit; the message says what to do.
     """
-    db.session.execute(_lock_person(owner_id))
-    quota = settings().storage_quota_bytes
+    quota = limits_of(db.session.scalar(_lock_person(owner_id))).storage_quota_bytes
     used = storage_used(owner_id)
     if used + more_bytes > quota:
         raise TooLarge(
             f"Your storage is full: {used / 1e9:.1f} of {quota / 1e9:.1f} GB are used. "
-            "Delete videos that you no longer need, then try again."
+            "Delete videos that you no longer need, or ask an administrator for more room, then try again."
         )
 
 
-def _lock_person(owner_id: UUID) -> sa.Select[UUID]:
+def give_back(run_id: UUID) -> None:
+    """Give back what calls of a run had set aside; for a run that has ended, since what was called is metered."""
+    db.session.execute(sa.delete(UsageHold).where(UsageHold.run_id == run_id))
+
+
+def _lock_person(owner_id: UUID) -> sa.Select[User]:
     # Not FOR UPDATE, which waits for every uncommitted row that names this person as its owner.
-    return sa.select(User.id).where(User.id == owner_id).with_for_update(key_share=True)
+    query = sa.select(User).where(User.id == owner_id).with_for_update(key_share=True)
+    # Their limits as they are now: a retry comes right after an administrator has raised them.
+    return query.execution_options(populate_existing=True)
 
 
 def month_start(moment: datetime) -> datetime:
@@ -145,13 +153,12 @@ def month_start(moment: datetime) -> datetime:
     return moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
-def _refuse_over_budget(session: Session, owner_id: UUID, worst: int, run_id: UUID | None, step: str) -> None:
-    rules = settings()
-    mine = UsageEntry.owner_id == owner_id, UsageHold.owner_id == owner_id
+def _refuse_over_budget(session: Session, person: User, worst: int, run_id: UUID | None, step: str) -> None:
+    mine = UsageEntry.owner_id == person.id, UsageHold.owner_id == person.id
     everyone = sa.true(), sa.true()
     for budget, (entries, holds), whose in (
-        (rules.budget_person_microusd, mine, "Your budget"),
-        (rules.budget_instance_microusd, everyone, "The budget of this whole instance"),
+        (limits_of(person).budget_microusd, mine, "Your budget"),
+        (settings().budget_instance_microusd, everyone, "The budget of this whole instance"),
     ):
         other_hold = sa.or_(UsageHold.run_id != run_id, UsageHold.step != step) if run_id else sa.true()
         spent = session.scalar(
@@ -167,5 +174,5 @@ def _refuse_over_budget(session: Session, owner_id: UUID, worst: int, run_id: UU
         if int(spent or 0) + int(held or 0) + worst > budget:
             raise OverBudget(
                 f"{whose} for this month ({money(budget)}) does not cover this: {money(int(spent or 0))} are spent. "
-                "Wait for next month, or ask an administrator to raise it."
+                "Wait for next month, or ask an administrator to raise it, then retry."
             )

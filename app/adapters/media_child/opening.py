@@ -37,11 +37,14 @@ def open_media(path: str) -> InputContainer:
 
     Raises:
         MediaError: `empty`, `not-media` (the content is no accepted format), `damaged` (it starts like one).
+        MemoryError: its headers need more memory than there is.
     """
     if Path(path).stat().st_size == 0:
         raise MediaError("empty")
     try:
         return av.open(f"file:{path}", options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
+    except MemoryError:
+        raise
     except (av.FFmpegError, ValueError) as error:
         raise MediaError("damaged" if has_magic(path) else "not-media", str(error)) from error
 

@@ -9,7 +9,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from .opening import open_media
-from .probing import find_picture
+from .probing import check_pixels, find_picture
 
 WIDTH = 640
 TRIED_FRAMES = 30
@@ -17,7 +17,11 @@ DARK = 16  # mean brightness (of 255) under which a frame is taken for a fade fr
 
 
 def poster(path: str, out: str) -> bool:
-    """Write a JPEG, 640 wide, to `out`; False when there is no picture in the file."""
+    """Write a JPEG, 640 wide, to `out`; False when there is no picture in the file.
+
+    Raises:
+        MediaError: `unpacks-too-large`: a picture is far larger than the file said at its beginning.
+    """
     frame = _find_frame(path)
     if frame is None:
         return False
@@ -39,9 +43,12 @@ def _find_frame(path: str) -> VideoFrame | None:
         best = None
         try:
             for count, frame in enumerate(container.decode(stream)):
+                check_pixels(frame.width, frame.height)
                 best = frame
                 if count >= TRIED_FRAMES or _brightness(frame) > DARK:
                     break
+        except MemoryError:  # a picture far larger than it is worth
+            raise
         except (av.FFmpegError, ValueError):
             pass
         return best

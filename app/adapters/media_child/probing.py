@@ -16,6 +16,7 @@ from .opening import MediaError, has_magic, head, open_media
 
 TRIED_PACKETS = 100  # how many packets of sound are decoded to see whether the file is whole
 SHORTEST_SECONDS = 0.05
+MOST_PIXELS = 8192 * 8192  # twice what 8K has; whatever shows it needs several bytes for each
 LARGEST_EMPTY_BYTES = 65_536  # a file with headers only is smaller; a larger one without sound is something else
 MISSING_SHARE = 0.95  # less of the announced length than this, and more than 2 s missing: the file was cut off
 
@@ -24,7 +25,7 @@ def probe(path: str) -> dict[str, Any]:
     """Describe the file at `path`; the keys are the fields of `app.adapters.media.Probe`.
 
     Raises:
-        MediaError: `empty`, `not-media`, `damaged`, `no-audio`, `zero-seconds`, `cut-short`.
+        MediaError: `empty`, `not-media`, `damaged`, `no-audio`, `zero-seconds`, `cut-short`, `unpacks-too-large`.
     """
     with open_media(path) as container:
         picture = find_picture(container)
@@ -33,6 +34,8 @@ def probe(path: str) -> dict[str, Any]:
         sound = find_sound(container)
         if sound is None:
             raise MediaError("damaged")
+        if picture:
+            check_pixels(picture.codec_context.width, picture.codec_context.height)
         duration = _duration(container, path, sound)
         media_type, extension = _kind(container, path, has_picture=picture is not None)
         return {
@@ -69,6 +72,16 @@ def find_picture(container: InputContainer) -> VideoStream | None:
         ),
         None,
     )
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Refuse a picture that is larger than any film's.
+
+    Raises:
+        MediaError: `unpacks-too-large`.
+    """
+    if width * height > MOST_PIXELS:
+        raise MediaError("unpacks-too-large", f"{width} x {height} pixels")
 
 
 def only(container: InputContainer, wanted: av.stream.Stream) -> None:
