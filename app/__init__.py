@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 if TYPE_CHECKING:  # the command and gunicorn's parent import `app.settings` only, and must start at once
+    from collections.abc import Callable
+
     from app.engine import Verdict
     from app.settings import Settings
     from app.web import Throughline
@@ -54,6 +57,7 @@ def _start_engine(app: Throughline) -> None:
             session=db.session,  # type: ignore[arg-type]  # its sessions are a subclass
             app_context=app.app_context,
             classify=_classify,
+            ai=_ask,
             publish=lambda topics: live.publisher(app)(topics),  # noqa: PLW0108  (made when the rooms open)
             redis_url=settings.redis_url,
             namespace=settings.redis_namespace,
@@ -65,6 +69,36 @@ def _start_engine(app: Throughline) -> None:
             drain_seconds=settings.drain_seconds,
         )
     engine.start(ports)
+
+
+def _ask(
+    *,
+    messages: list[dict[str, Any]],
+    key: str,
+    write: Callable[[str], None],
+    schema: Any = None,
+    model: str | None = None,
+    max_output_tokens: int = 4_000,
+    schema_name: str = "",
+) -> dict[str, Any]:
+    """Answer `step.ai`: paid by the owner of its run, within their budget, metered under the step's key."""
+    from app import engine
+    from app.accounts import service as accounts
+    from app.errors import Permanent
+
+    run_id, _, step = key.partition("/")
+    run = engine.get_run(UUID(run_id))
+    if run is None or run.owner_id is None:
+        raise Permanent("A model can be asked only in a run that has an owner, who pays for it.")
+    call = {"schema": schema, "schema_name": schema_name, "write": write, "model": model, "step": step}
+    answer = accounts.ask(run.owner_id, messages, max_output_tokens=max_output_tokens, run_id=run.id, **call)
+    return {
+        "output": answer.text if schema is None else answer.data,
+        "model": answer.model,
+        "input_tokens": answer.input_tokens,
+        "output_tokens": answer.output_tokens,
+        "cost_microusd": accounts.chat_price(answer.input_tokens, answer.output_tokens),
+    }
 
 
 def _classify(error: Exception) -> Verdict:

@@ -179,14 +179,15 @@ def models() -> Check:
     settings = _settings()
     silent = [
         f"{name} ({url})"
-        for name, provider in (("transcription", settings.transcription), ("embeddings", settings.embeddings))
+        for name, provider in settings.providers.items()
         if not _listens(url := provider.base_url or "https://api.openai.com/v1")
     ]
     if silent:
         return _bad("models", f"No answer from {', '.join(silent)}. Is it up, and its BASE_URL right?")
     if settings.is_sandboxed:
         return Check("models", is_ok=True, sentence="the sandbox's: free, offline and rough")
-    return Check("models", is_ok=True, sentence=f"{settings.transcription.model}, {settings.embeddings.model}")
+    named = ", ".join(provider.model for provider in settings.providers.values())
+    return Check("models", is_ok=True, sentence=named)
 
 
 def _listens(url: str) -> bool:

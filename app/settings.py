@@ -16,6 +16,12 @@ from app.lib.email import normalise_email
 from app.lib.environment import Environment, SettingsError
 
 GIB = 1024**3
+CAPABILITIES = {  # by attribute: what its variables begin with, and the sandbox's model
+    "transcription": ("TRANSCRIPTION", "sandbox-transcribe"),
+    "embeddings": ("EMBEDDING", "sandbox-embed"),
+    "chat": ("CHAT", "sandbox-chat"),
+    "images": ("IMAGES", "sandbox-image"),
+}
 SERVICES = ("DATABASE_URL", "REDIS_URL")  # what `throughline up` starts itself when they are not set
 DEVELOPMENT_SECRET = "development-only-secret-key"  # noqa: S105  (refused in production)
 
@@ -63,6 +69,10 @@ class Settings:
 
     transcription: Provider = Provider("", "", "gpt-transcribe")
     embeddings: Provider = Provider("", "", "text-embedding-3-small")
+    chat: Provider = Provider("", "", "gpt-5.5")
+    images: Provider = Provider("", "", "gpt-image-2.5-flare")
+    chat_window_tokens: int = 100_000  # what one prompt may hold, its answer included; a local model's may be 8,000
+    chat_api: str = "auto"  # auto | responses | chat: which of OpenAI's two APIs the chat server speaks
     model_calls_at_once: int = 16  # of one provider and capability, over all processes
     model_calls_a_minute: int = 500
     transcription_timestamps: str = "auto"  # auto | yes | no: does the provider return word times?
@@ -77,6 +87,9 @@ class Settings:
 
     audio_price_microusd_per_minute: int = 6_000
     embedding_price_microusd_per_1k_tokens: int = 100
+    chat_input_price_microusd_per_1k_tokens: int = 5_000  # of gpt-5.5: $5 a million
+    chat_output_price_microusd_per_1k_tokens: int = 30_000  # $30 a million, reasoning included
+    image_price_microusd: int = 60_000  # of one picture; rather too high for medium quality
     budget_person_microusd: int = 50_000_000  # a month; $50 is about 138 hours of transcription
     budget_instance_microusd: int = 500_000_000  # a month, everybody together
 
@@ -104,7 +117,12 @@ class Settings:
     @property
     def is_sandboxed(self) -> bool:
         """Tell whether any capability is served by the sandbox (then every page says so)."""
-        return self.transcription.is_sandbox or self.embeddings.is_sandbox
+        return any(provider.is_sandbox for provider in self.providers.values())
+
+    @property
+    def providers(self) -> dict[str, Provider]:
+        """Return the provider of each capability, by the capability's name."""
+        return {name: getattr(self, name) for name in CAPABILITIES}
 
     def but(self, **changes: object) -> Self:
         """Return a copy with some fields changed (tests, `throughline up`)."""
@@ -144,15 +162,11 @@ class Settings:
             resend_api_key=env.secret("RESEND_API_KEY", ""),
             resend_api_url=env.text("RESEND_API_URL", ""),
             mail_from=env.text("MAIL_FROM", cls.mail_from),
-            transcription=_provider(env, "TRANSCRIPTION", cls.transcription.model, "sandbox-transcribe"),
-            embeddings=_provider(env, "EMBEDDING", cls.embeddings.model, "sandbox-embed"),
+            **_providers(env),
+            chat_api=env.choice("CHAT_API", ("auto", "responses", "chat")),
             transcription_timestamps=env.choice("TRANSCRIPTION_TIMESTAMPS", ("auto", "yes", "no")),
             sandbox_port=env.number("SANDBOX_PORT", 0, 0, 65535),
             **_limits(env),
-            audio_price_microusd_per_minute=env.number("AUDIO_PRICE_MICROUSD_PER_MINUTE", 6_000, 0, 1 << 40),
-            embedding_price_microusd_per_1k_tokens=env.number(
-                "EMBEDDING_PRICE_MICROUSD_PER_1K_TOKENS", 100, 0, 1 << 40
-            ),
             budget_person_microusd=env.number("BUDGET_PERSON_MICROUSD", cls.budget_person_microusd, 0, 1 << 50),
             budget_instance_microusd=env.number("BUDGET_INSTANCE_MICROUSD", cls.budget_instance_microusd, 0, 1 << 50),
             metrics_token=env.secret("METRICS_TOKEN", ""),
@@ -241,11 +255,18 @@ def _engine(env: Environment) -> dict[str, Any]:
     }
 
 
+def _providers(env: Environment) -> dict[str, Any]:
+    """Return the provider of each capability, and what it costs."""
+    found: dict[str, Any] = {name: _provider(env, name, getattr(Settings, name).model) for name in CAPABILITIES}
+    return found | {name: env.number(name.upper(), getattr(Settings, name), 0, 1 << 40) for name in PRICES}
+
+
 def _limits(env: Environment) -> dict[str, Any]:
     """Return what one person, one file and one model provider may take."""
     plain = Settings()
     return {
         "model_calls_at_once": env.number("MODEL_CALLS_AT_ONCE", plain.model_calls_at_once, 1, 10_000),
+        "chat_window_tokens": env.number("CHAT_WINDOW_TOKENS", plain.chat_window_tokens, 4_000, 10_000_000),
         "model_calls_a_minute": env.number("MODEL_CALLS_A_MINUTE", plain.model_calls_a_minute, 1, 1_000_000),
         "max_upload_bytes": env.number("MAX_UPLOAD_BYTES", plain.max_upload_bytes, 1024, 1 << 44),
         "max_uploads_at_once": env.number("MAX_UPLOADS_AT_ONCE", plain.max_uploads_at_once, 1, 100),
@@ -274,9 +295,17 @@ def _domains(env: Environment) -> tuple[str, ...]:
 
 
 SANDBOX_FAMILY = ("sandbox-", "text-only", "fault-")
+PRICES = (
+    "audio_price_microusd_per_minute",
+    "embedding_price_microusd_per_1k_tokens",
+    "chat_input_price_microusd_per_1k_tokens",
+    "chat_output_price_microusd_per_1k_tokens",
+    "image_price_microusd",
+)
 
 
-def _provider(env: Environment, capability: str, model: str, sandbox_model: str) -> Provider:
+def _provider(env: Environment, name: str, model: str) -> Provider:
+    capability, sandbox_model = CAPABILITIES[name]
     base_url = (
         env.text(f"{capability}_BASE_URL", "") or env.text("OPENAI_BASE_URL", "") or env.text("OPENAI_API_URL", "")
     )

@@ -47,7 +47,8 @@ def transcribe_video(ctx: Context, step: Step) -> Json:
     ignore_captions = bool(ctx.event.data.get("ignore_captions"))
 
     ctx.progress(current_step="prepare", done=0, total=4, message="Looking at the file")
-    plan = step.run("prepare", transcribing.begin, *about, ignore_captions=ignore_captions)
+    from_final = bool(ctx.event.data.get("from_final"))
+    plan = step.run("prepare", transcribing.begin, *about, ignore_captions=ignore_captions, from_final=from_final)
     if plan["has_captions"]:
         transcript_id = step.run("read-captions", transcribing.save_captions, *about, ctx.run_id)
         return {"transcript_id": transcript_id, "source": "captions"}

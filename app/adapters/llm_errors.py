@@ -69,11 +69,17 @@ def _permanent_sentence(error: openai.APIStatusError, model: str) -> str:
     if error.status_code == 404:  # noqa: PLR2004
         return (
             f"The model provider does not know the model {model}. An administrator must set another one"
-            " (TRANSCRIPTION_MODEL, EMBEDDING_MODEL) or correct OPENAI_BASE_URL; then choose Retry."
+            " (TRANSCRIPTION_MODEL, EMBEDDING_MODEL, CHAT_MODEL, IMAGES_MODEL) or correct OPENAI_BASE_URL; then choose"
+            " Retry."
         )
     if error.status_code == 413:  # noqa: PLR2004
-        return "The model provider finds this piece of sound too large. Upload the recording at a lower quality."
+        return "The model provider finds this too large. Of sound, upload the recording at a lower quality."
     said = str(error.body.get("message", "")) if isinstance(error.body, dict) else ""
+    if error.code == "context_length_exceeded":
+        return (
+            "This is more text than the model takes at once. An administrator must set CHAT_WINDOW_TOKENS to the window"
+            " of the model; then try again."
+        )
     if error.code == "unsupported_language":
         return said[:SHOWN_CHARACTERS]
     return f"The model provider refused the request: {said[:SHOWN_CHARACTERS] or 'no reason given'}"

@@ -7,13 +7,16 @@ types/shared/chat_model.py, types/image_model.py; read 2026-11-22).
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 
 from app.adapters.llm import Capabilities
 from app.settings import Provider
 
-SANDBOX_TRANSCRIPTION, SANDBOX_EMBEDDING = "sandbox-transcribe", "sandbox-embed"
+SANDBOX_TRANSCRIPTION = "sandbox-transcribe"
+SANDBOX = "sandbox-"  # how the name of every model of the sandbox begins
 MAX_AUDIO_BYTES = 25 * 1024 * 1024  # of one request, by OpenAI's API
+_SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 _WITH_TIMES = (SANDBOX_TRANSCRIPTION, "whisper-1")
 
 
@@ -41,13 +44,21 @@ RETIREMENTS: dict[str, Retirement] = {
     ),
     **_retire(2027, 1, 14, "gpt-5.5", "gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini"),
     **_retire(2026, 12, 11, "gpt-5.5", "gpt-5", "gpt-5-mini", "gpt-5-nano", "o3"),
-    **_retire(2026, 10, 23, "gpt-image-2.5-flare", "gpt-image-1", "dall-e-2", "dall-e-3"),
+    **_retire(2027, 4, 1, "gpt-5.5", "gpt-5.4-nano", "gpt-5.1"),
+    **_retire(2026, 8, 10, "gpt-5.5", "gpt-5.3-chat-latest", "gpt-5.2-chat-latest"),
+    **_retire(2026, 7, 23, "gpt-5.5", "gpt-5.1-codex", "gpt-5.1-chat-latest", "gpt-5-chat-latest"),
+    **_retire(
+        *(2026, 10, 23, "gpt-5.5"),
+        *("gpt-4.1-nano", "o4-mini", "o3-mini", "o1", "gpt-4o-2024-05-13", "gpt-4-turbo", "gpt-4", "gpt-3.5-turbo"),
+    ),
+    **_retire(2026, 10, 23, "gpt-image-2.5-flare", "gpt-image-1"),
+    **_retire(2026, 5, 12, "gpt-image-2.5-flare", "dall-e-2", "dall-e-3"),
 }
 
 
 def retirement_of(model: str) -> Retirement | None:
-    """Return when `model` is withdrawn, or None when nothing is announced."""
-    return RETIREMENTS.get(model)
+    """Return when `model` is withdrawn, or None when nothing is announced; a dated snapshot goes with its model."""
+    return RETIREMENTS.get(model) or RETIREMENTS.get(_SNAPSHOT.sub("", model))
 
 
 def capabilities_of(provider: Provider, timestamps: str) -> Capabilities:

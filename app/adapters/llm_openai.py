@@ -1,35 +1,29 @@
 """The real transcriber and embedder: OpenAI's client against any server with OpenAI's HTTP API.
 
-`openai` is imported when first used (it takes half a second), and only in `llm_openai.py` and `llm_errors.py`.
+`openai` is imported when first used (it takes half a second), and only in the files of this adapter that need it.
 """
 
 from __future__ import annotations
 
 import base64
-import os
 import struct
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from app.adapters import cache
 from app.adapters.llm import DIMENSIONS, Capabilities, Embedded, Transcription, short_language
 from app.adapters.llm_errors import translated
-from app.adapters.llm_limits import Limiter, Limits
 from app.adapters.llm_models import capabilities_of
+from app.adapters.llm_server import Server
 from app.adapters.llm_words import timed_words
 from app.errors import Permanent
 from app.lib.outside import before_outside_call
 from app.lib.words import Word
-from app.settings import Provider, Settings
+from app.settings import Settings
 
-if TYPE_CHECKING:
-    import openai
-
-CONNECT_SECONDS = 5.0
 TRANSCRIPTION_SECONDS = 600.0  # for an answer to a piece of up to ten minutes
 SANDBOX_TRANSCRIPTION_SECONDS = 1800.0  # offline recognition on a small machine that has other work too
 EMBEDDING_SECONDS = 60.0
@@ -38,51 +32,10 @@ MAX_TEXTS = 2048
 TAKES_KEYWORDS = ("gpt-transcribe",)
 
 
-class _Server:
-    """One provider for one capability: its client, made when first needed, and its limiter."""
-
-    def __init__(self, settings: Settings, capability: str, provider: Provider, timeout: float) -> None:
-        at_once = settings.model_calls_at_once
-        if provider.is_sandbox:
-            at_once = min(at_once, 2 * (os.cpu_count() or 1))  # it recognises on this machine's cores
-        self.provider, self.timeout = provider, timeout
-        self.limiter = Limiter.of(settings, capability, provider, Limits(at_once, settings.model_calls_a_minute))
-        self._client: openai.OpenAI | None = None
-        self._lock = threading.Lock()
-
-    def client(self) -> openai.OpenAI:
-        """Return the client.
-
-        Raises:
-            Permanent: neither a key nor a server is set.
-        """
-        with self._lock:
-            if self._client is None:
-                self._client = self._make_client()
-            return self._client
-
-    def _make_client(self) -> openai.OpenAI:
-        if not self.provider.api_key and not self.provider.base_url:
-            raise Permanent(
-                "No model provider is set up. An administrator must set OPENAI_API_KEY, or OPENAI_BASE_URL for a local"
-                " server; then choose Retry."
-            )
-        import httpx2
-        import openai
-
-        return openai.OpenAI(
-            # A local server may want no key; the client wants one, and would otherwise look for it in the environment.
-            api_key=self.provider.api_key or "none",
-            base_url=self.provider.base_url or "https://api.openai.com/v1",
-            max_retries=0,  # the engine retries: a client that sleeps holds a worker
-            timeout=httpx2.Timeout(self.timeout, connect=CONNECT_SECONDS),
-        )
-
-
 class OpenAITranscriber:
     """Transcribes with any server that has OpenAI's `/v1/audio/transcriptions`."""
 
-    def __init__(self, server: _Server, capabilities: Capabilities) -> None:
+    def __init__(self, server: Server, capabilities: Capabilities) -> None:
         self._server, self.capabilities = server, capabilities
         self.model = server.provider.model
 
@@ -91,7 +44,7 @@ class OpenAITranscriber:
         """Return the transcriber that the settings name."""
         provider = settings.transcription
         timeout = SANDBOX_TRANSCRIPTION_SECONDS if provider.is_sandbox else TRANSCRIPTION_SECONDS
-        server = _Server(settings, "transcription", provider, timeout)
+        server = Server(settings, "transcription", provider, timeout)
         return cls(server, capabilities_of(provider, settings.transcription_timestamps))
 
     def transcribe(
@@ -157,14 +110,14 @@ class OpenAITranscriber:
 class OpenAIEmbedder:
     """Embeds with any server that has OpenAI's `/v1/embeddings`."""
 
-    def __init__(self, server: _Server) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
         self.model = server.provider.model
 
     @classmethod
     def from_settings(cls, settings: Settings) -> OpenAIEmbedder:
         """Return the embedder that the settings name."""
-        return cls(_Server(settings, "embeddings", settings.embeddings, EMBEDDING_SECONDS))
+        return cls(Server(settings, "embeddings", settings.embeddings, EMBEDDING_SECONDS))
 
     def embed(
         self,

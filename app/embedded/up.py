@@ -27,12 +27,11 @@ from app.embedded.signals import Signals, Stop
 from app.embedded.supervisor import Supervisor
 from app.lib import revisions
 from app.lib.environment import environment
-from app.settings import Provider, Settings
+from app.settings import CAPABILITIES, Provider, Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIRST_ANSWER_SECONDS = 60
 LOADED = "workflows_loaded"  # the fingerprint of the code whose workflows could be imported last
-CAPABILITIES = {"TRANSCRIPTION": "transcription", "EMBEDDING": "embeddings"}
 
 
 @dataclass
@@ -130,11 +129,8 @@ class Up:
 
     def _choose_models(self) -> int:
         """Point every capability that has no provider at the sandbox; return its port, 0 when it is not needed."""
-        missing = [
-            variable
-            for variable, attribute in CAPABILITIES.items()
-            if not is_configured(getattr(self.settings, attribute))
-        ]
+        providers = self.settings.providers
+        missing = [variable for name, (variable, _) in CAPABILITIES.items() if not is_configured(providers[name])]
         if not missing:
             return 0
         port = self.settings.sandbox_port or free_port()

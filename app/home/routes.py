@@ -7,6 +7,7 @@ from flask_login import current_user
 
 from app import live
 from app.home import board, styles
+from app.videos import renew_pages
 from app.web import Throughline
 
 bp = Blueprint("home", __name__)
@@ -25,4 +26,9 @@ def index() -> str:
     """Show home, or to nobody signed in what this is and how to come in."""
     if not current_user.is_authenticated:
         return render_template("home/landing.html")
-    return render_template("home/index.html", owner_id=current_user.id, board=board.fragment(current_user.id))
+    return render_template(
+        "home/index.html",
+        owner_id=current_user.id,
+        board=board.fragment(current_user.id),
+        renewal=renew_pages.banner(current_user.id),
+    )

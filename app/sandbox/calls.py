@@ -27,6 +27,8 @@ class Call:
     content_hash: str = ""
     finished_at: float | None = None
     status: int | None = None
+    input_tokens: int = 0  # as the answer counts them; 0 of what was not answered
+    output_tokens: int = 0
 
 
 class CallLog:
@@ -43,6 +45,7 @@ class CallLog:
             self._calls: deque[Call] = deque(maxlen=KEPT)
             self._numbers = itertools.count(1)
             self._counts: Counter[str] = Counter()
+            self._tokens: Counter[str] = Counter()
             self._active = self._most = 0
             self._failures.clear()
 
@@ -61,6 +64,7 @@ class CallLog:
                 call.finished_at = time.time()
                 self._active = max(0, self._active - 1)
                 self._counts[f"{call.path} {call.model}"] += 1
+                self._tokens.update(input=call.input_tokens, output=call.output_tokens)
 
     def strike(self, model: str, content_hash: str) -> int:
         """Count one more call of this content to this faulty model and return how many there were."""
@@ -69,11 +73,12 @@ class CallLog:
             return self._failures[model, content_hash]
 
     def summary(self) -> dict[str, Any]:
-        """Return what /__calls answers: counts of finished calls, most at once, and every call in order."""
+        """Return what /__calls answers: counts and tokens of finished calls, most at once, every call in order."""
         with self._lock:
             return {
                 "count": len(self._calls),
                 "counts": dict(self._counts),
+                "tokens": {"input": self._tokens["input"], "output": self._tokens["output"]},
                 "active": self._active,
                 "most_at_once": self._most,
                 "calls": [asdict(call) for call in self._calls],

@@ -30,11 +30,14 @@ _FUNCTION_WORDS = (
 _COMMON = frozenset(_FUNCTION_WORDS.split())
 
 
-def embed(text: str, dimensions: int = DIMENSIONS) -> list[float]:
-    """Return the unit vector of `text`, `dimensions` long; a text without any word gets the first axis."""
+def embed(text: str, dimensions: int = DIMENSIONS, space: str = "") -> list[float]:
+    """Return the unit vector of `text`, `dimensions` long; a text without any word gets the first axis.
+
+    Vectors of two spaces have nothing in common, as those of two real models.
+    """
     weights: dict[int, float] = {}
     for feature, weight in _features(words_of(text)):
-        bucket, sign = _bucket(feature)
+        bucket, sign = _bucket(space + feature)
         index = bucket % dimensions
         weights[index] = weights.get(index, 0.0) + sign * weight
     length = math.sqrt(sum(value * value for value in weights.values()))

@@ -17,6 +17,7 @@ MODELS = {
     "text-embedding-3-large": 3072,
     "text-embedding-ada-002": 1536,
 }
+OWN = ("sandbox-embed",)
 FIXED = ("text-embedding-ada-002",)  # models without the `dimensions` parameter
 MAX_INPUTS = 2048
 MAX_TOKENS = 8192  # of one input
@@ -104,7 +105,8 @@ def _bad_input(wanted: str) -> ApiError:
 
 def render(asked: Asked) -> dict[str, Any]:
     """Return the answer's JSON."""
-    vectors = [embedding.embed(text, asked.dimensions) for text in asked.texts]
+    space = "" if asked.model in OWN else f"{asked.model} "
+    vectors = [embedding.embed(text, asked.dimensions, space) for text in asked.texts]
     return {
         "object": "list",
         "model": asked.model,

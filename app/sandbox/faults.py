@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from app.sandbox.calls import Call, CallLog
 
-KINDS = ("429", "quota", "500", "503", "400", "401", "slow", "broken-json", "drop")
+# The last four are of chat alone: it refuses, writes half of what was asked for, breaks off at its length, or the
+# connection is cut in the middle of the stream.
+OF_CHAT = ("refusal", "garbled", "cut", "half")
+KINDS = ("429", "quota", "500", "503", "400", "401", "slow", "broken-json", "drop", *OF_CHAT)
 _NAME = re.compile(rf"fault-(?P<kind>{'|'.join(KINDS)})(?:-(?P<times>once|twice))?")
 _TIMES = {"once": 1, "twice": 2}
 
@@ -35,8 +38,11 @@ def is_fault(model: str) -> bool:
     return model.startswith("fault-")
 
 
-def strike(call: Call, log: CallLog, environ: Mapping[str, object], slow_seconds: float) -> None:
+def strike(call: Call, log: CallLog, environ: Mapping[str, object], slow_seconds: float) -> str:
     """Fail as the model's name says, or return when it has failed often enough (or was only slow).
+
+    Returns:
+        The kind of a fault of chat, which is in the answer itself; otherwise nothing.
 
     Raises:
         ApiError, Dropped, BrokenJson: the fault.
@@ -45,18 +51,20 @@ def strike(call: Call, log: CallLog, environ: Mapping[str, object], slow_seconds
     if not found:
         raise unknown_model(call.model)
     times = _TIMES.get(found["times"] or "")
-    if times is not None and log.strike(call.model, call.content_hash) > times:
-        return
     kind = found["kind"]
+    if times is not None and log.strike(call.model, call.content_hash) > times:
+        return ""
+    if kind in OF_CHAT:
+        return kind
     if kind == "slow":
         time.sleep(slow_seconds)
-    elif kind == "drop":
-        _cut(environ)
+        return ""
+    if kind == "drop":
+        cut(environ)
         raise Dropped
-    elif kind == "broken-json":
+    if kind == "broken-json":
         raise BrokenJson
-    else:
-        raise _error(kind)
+    raise _error(kind)
 
 
 def _error(kind: str) -> ApiError:
@@ -83,8 +91,9 @@ def _error(kind: str) -> ApiError:
     )
 
 
-def _cut(environ: Mapping[str, object]) -> None:
+def cut(environ: Mapping[str, object], how: int = socket.SHUT_RDWR) -> None:
+    """Cut the connection of a request; with SHUT_WR what was sent before still arrives."""
     for name in ("werkzeug.socket", "gunicorn.socket"):
         connection = environ.get(name)
         if isinstance(connection, socket.socket):
-            connection.shutdown(socket.SHUT_RDWR)
+            connection.shutdown(how)

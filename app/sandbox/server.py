@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import socket
 import time
+from collections.abc import Iterable, Iterator
+from types import ModuleType
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from app.sandbox import embeddings, faults, transcription
+from app.sandbox import asking, completions, embeddings, faults, images, responses, transcription
 from app.sandbox.calls import Call, CallLog
 from app.sandbox.errors import ApiError, unknown_model
 from app.sandbox.recognition import Recognition
 
-MODELS = (*transcription.TIMED, *transcription.TEXT_ONLY, *embeddings.MODELS)
+MODELS = (*transcription.TIMED, *transcription.TEXT_ONLY, *embeddings.MODELS, *asking.MODELS, *images.MODELS)
 SLOW_SECONDS = 30.0
 UNREADABLE = "We could not parse the JSON body of your request."
 
@@ -37,6 +40,9 @@ def create_sandbox(*, processes: int | None = None, slow_seconds: float = SLOW_S
     app.after_request(_add_headers)
     app.add_url_rule("/v1/audio/transcriptions", view_func=sandbox.transcribe, methods=["POST"])
     app.add_url_rule("/v1/embeddings", view_func=sandbox.embed, methods=["POST"])
+    app.add_url_rule("/v1/chat/completions", view_func=sandbox.complete, methods=["POST"])
+    app.add_url_rule("/v1/responses", view_func=sandbox.respond, methods=["POST"])
+    app.add_url_rule("/v1/images/generations", view_func=sandbox.draw, methods=["POST"])
     app.add_url_rule("/v1/models", view_func=_list_models)
     app.add_url_rule("/v1/models/<name>", view_func=_show_model)
     app.add_url_rule("/__calls", view_func=sandbox.calls, methods=["GET", "DELETE"])
@@ -72,11 +78,44 @@ class _Sandbox:
         call.model = asked.model
         call.content_hash = hashlib.sha256(json.dumps(asked.texts).encode()).hexdigest()
         self._strike(call)
+        call.input_tokens = sum(asked.tokens)
         return jsonify(embeddings.render(asked))
 
-    def _strike(self, call: Call) -> None:
+    def complete(self) -> Response:
+        with self.log.record(request.path) as call:
+            return self._finish(call, lambda call: self._ask(call, completions))
+
+    def respond(self) -> Response:
+        with self.log.record(request.path) as call:
+            return self._finish(call, lambda call: self._ask(call, responses))
+
+    def _ask(self, call: Call, api: ModuleType) -> Response:
+        asked: asking.Asked = api.parse(_json())
+        call.model, call.content_hash = asked.model, asked.content_hash
+        fault = self._strike(call)
+        written = asking.write(asked, fault)
+        if fault == "half":
+            if not asked.is_streamed:
+                faults.cut(request.environ)
+                raise faults.Dropped
+            return _events(_half(api.stream(asked, written), dict(request.environ)))
+        call.input_tokens, call.output_tokens = asked.input_tokens, written.tokens
+        return _events(api.stream(asked, written)) if asked.is_streamed else jsonify(api.render(asked, written))
+
+    def draw(self) -> Response:
+        with self.log.record(request.path) as call:
+            return self._finish(call, self._draw)
+
+    def _draw(self, call: Call) -> Response:
+        asked = images.parse(_json())
+        call.model, call.content_hash = asked.model, asked.content_hash
+        self._strike(call)
+        return jsonify(images.render(asked))
+
+    def _strike(self, call: Call) -> str:
         if faults.is_fault(call.model):
-            faults.strike(call, self.log, request.environ, self.slow_seconds)
+            return faults.strike(call, self.log, request.environ, self.slow_seconds)
+        return ""
 
     def _finish(self, call: Call, view: Any) -> Response:
         try:
@@ -94,6 +133,16 @@ class _Sandbox:
         if request.method == "DELETE":
             self.log.reset()
         return jsonify(self.log.summary())
+
+
+def _events(events: Iterable[str]) -> Response:
+    return Response(events, mimetype="text/event-stream", headers={"Cache-Control": "no-cache"})
+
+
+def _half(events: Iterable[str], environ: dict[str, Any]) -> Iterator[str]:
+    found = list(events)
+    yield from found[: len(found) // 2]
+    faults.cut(environ, socket.SHUT_WR)
 
 
 def _json() -> Any:

@@ -44,11 +44,14 @@ def written(video: Video, found: Transcript, form: str) -> Response:
     wanted = exports.FORMATS.get(form)
     if wanted is None:
         raise NotFound
+    outline = transcripts.get_outline(video)
     document = exports.Document(
         video.title,
         found.language,
         transcripts.list_lines(found.id),
         absolute_url("videos.show", video_id=video.id),
+        outline.summary if outline else "",
+        [exports.Chapter(each["start_seconds"], each["title"]) for each in outline.chapters] if outline else (),
     )
     answer = Response(wanted.write(document), content_type=f"{wanted.mimetype}; charset=utf-8")
     if form == "json":

@@ -11,10 +11,12 @@ from uuid import UUID
 
 UPLOADED = "video/uploaded"  # service.accept_file -> transcribe-video, draw-waveform
 TRANSCRIBE_REQUESTED = "video/transcribe.requested"  # retry, transcribe again -> transcribe-video
-TRANSCRIPTION_COMPLETED = "video/transcription.completed"  # transcribe-video -> generate-embeddings
+TRANSCRIPTION_COMPLETED = "video/transcription.completed"  # transcribe-video -> generate-embeddings, describe-video
 TRANSCRIPT_EDITED = "video/transcript.edited"  # edit, import, restore -> reindex-transcript
 CHUNK_REQUESTED = "video/chunk.requested"  # "chunk again" -> generate-embeddings
 BATCH_REPROCESS = "video/embeddings.batch-reprocess"  # bulk action, API, command line -> reprocess-embeddings
+RENEW_REQUESTED = "video/renew.requested"  # "transcribe again" of all that the sandbox made -> renew-videos
+DESCRIBE_REQUESTED = "video/describe.requested"  # "describe again" -> describe-video
 DELETED = "video/deleted"  # service_library.delete -> purge-video
 READY = "video/ready"  # generate-embeddings -> send-video-notice
 FAILED = "video/failed"  # the on_failure hooks -> send-video-notice
@@ -32,6 +34,7 @@ class VideoPayload(TypedDict):
     language: str
     request_id: str  # the same request never starts a second run
     ignore_captions: NotRequired[bool]  # transcribe although captions came with the file
+    from_final: NotRequired[bool]  # begin although the video is finished: nobody has set it to pending before
     transcript_id: NotRequired[str]
     force: NotRequired[bool]  # chunk again although this transcript has embeddings of this model
     run_id: NotRequired[str]  # of READY and FAILED: the run that ended

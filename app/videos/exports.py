@@ -6,6 +6,7 @@ SRT and WebVTT are written by hand: pysubs2 takes braces and backslashes in the 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,14 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Chapter:
+    """One chapter: when it begins, and its title."""
+
+    start_seconds: float
+    title: str
+
+
+@dataclass(frozen=True)
 class Document:
     """A whole transcript; `url` is the address of its page, for links to a moment."""
 
@@ -38,6 +47,8 @@ class Document:
     language: str
     lines: Sequence[Line]
     url: str = ""
+    summary: str = ""
+    chapters: Sequence[Chapter] = ()
 
 
 @dataclass(frozen=True)
@@ -90,13 +101,28 @@ def txt(document: Document) -> str:
 
 
 def markdown(document: Document) -> str:
-    """Write a title and paragraphs, each beginning with a link to its moment."""
+    """Write a title, the summary, and paragraphs under their chapters, each beginning with a link to its moment."""
     parts = [f"# {_MARKDOWN.sub(_ESCAPE, ' '.join(document.title.split()))}"]
-    for start, text in paragraphs(document.lines):
-        at = short_clock(start)
-        link = f"[{at}]({document.url}?t={start:g})" if document.url else f"**{at}**"
-        parts.append(f"{link} {_MARKDOWN.sub(_ESCAPE, text)}")
+    if document.summary:
+        parts.append(_MARKDOWN.sub(_ESCAPE, " ".join(document.summary.split())))
+    for chapter, lines in _by_chapter(document):
+        if chapter is not None:
+            parts.append(f"## {_MARKDOWN.sub(_ESCAPE, ' '.join(chapter.title.split()))}")
+        for start, text in paragraphs(lines):
+            at = short_clock(start)
+            link = f"[{at}]({document.url}?t={start:g})" if document.url else f"**{at}**"
+            parts.append(f"{link} {_MARKDOWN.sub(_ESCAPE, text)}")
     return "\n\n".join(parts) + "\n"
+
+
+def chapters_vtt(chapters: Sequence[Chapter], duration_seconds: float) -> str:
+    """Write chapters as WebVTT; each lasts until the next one begins."""
+    ends = [*(chapter.start_seconds for chapter in chapters[1:]), max(duration_seconds, 0.0)]
+    cues = [
+        Line(chapter.start_seconds, max(end, chapter.start_seconds + 0.001), chapter.title)
+        for chapter, end in zip(chapters, ends, strict=True)
+    ]
+    return vtt(Document("", "", cues))
 
 
 def as_json(document: Document) -> str:
@@ -133,6 +159,18 @@ def paragraphs(lines: Sequence[Line]) -> list[tuple[float, str]]:
             found[-1][1].append(text)
         before = line
     return [(start, join_words(texts)) for start, texts in found]
+
+
+def _by_chapter(document: Document) -> list[tuple[Chapter | None, list[Line]]]:
+    """Divide the cues among the chapters; a chapter begins with the cue in which it does, those before it have none."""
+    found: list[tuple[Chapter | None, list[Line]]] = [(None, [])]
+    coming = sorted(document.chapters, key=lambda chapter: chapter.start_seconds)
+    ends = [*(line.start_seconds - 0.001 for line in document.lines[1:]), math.inf]
+    for line, end in zip(document.lines, ends, strict=False):
+        while coming and coming[0].start_seconds < end:
+            found.append((coming.pop(0), []))
+        found[-1][1].append(line)
+    return [(chapter, lines) for chapter, lines in found if lines or chapter is not None]
 
 
 def _starts_paragraph(before: Line, line: Line, texts: list[str]) -> bool:

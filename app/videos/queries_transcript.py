@@ -15,7 +15,7 @@ from app.errors import NotFound
 from app.lib.words import Word
 from app.videos.cues import Cue
 from app.videos.exports import Line
-from app.videos.models import Chunk, Segment, Transcript, Video
+from app.videos.models import Chunk, Outline, Segment, Transcript, Video
 
 MOST_CANDIDATES = 40  # chunks of one search whose words are looked at
 EXACT_SCAN_ROWS = 10_000
@@ -81,6 +81,21 @@ def list_lines(transcript_id: UUID) -> list[Line]:
         .order_by(Segment.index)
     )
     return [Line(*row) for row in rows]
+
+
+def list_numbered(transcript_id: UUID) -> list[tuple[int, float, str]]:
+    """Return `(index, start in seconds, text)` of the cues of a transcript in order."""
+    rows = db.session.execute(
+        sa.select(Segment.index, Segment.start_seconds, Segment.text)
+        .where(Segment.transcript_id == transcript_id)
+        .order_by(Segment.index)
+    )
+    return [(number, start, text) for number, start, text in rows]
+
+
+def get_outline(video: Video) -> Outline | None:
+    """Return what a model wrote about a video, if anything."""
+    return db.session.get(Outline, video.id, populate_existing=True)
 
 
 def list_cues(transcript_id: UUID) -> list[Cue]:

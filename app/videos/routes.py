@@ -9,7 +9,9 @@ from app.videos import (
     api,
     api_editing,
     api_transcript,
+    outline_pages,
     queries,
+    renew_pages,
     routes_bulk,
     routes_details,
     routes_editing,
@@ -33,6 +35,8 @@ PAGES = (
     routes_share,
     api_transcript,
     api_editing,
+    outline_pages,
+    renew_pages,
 )
 
 

@@ -22,10 +22,12 @@ from app.videos import (
     queries,
     queries_library,
     receiving,
+    renew_pages,
     samples,
     service,
     service_bulk,
     service_uploads,
+    spoken,
 )
 from app.videos.models import Upload, Video
 from app.videos.service_intake import AlreadyThere
@@ -79,6 +81,7 @@ def show_library() -> Response:
             progress_of=progress_of,
             paused_message=progress.PAUSED,
             news=render_news(current_user.id),
+            renewal=renew_pages.banner(current_user.id),
             topics=[*topics, *(f"video:{video.id}/{piece}" for video in page.items)],
             next_url=_library_url(wanted, page.next_cursor) if page.next_cursor else None,
             first_url=_library_url(wanted, "") if wanted.cursor else None,
@@ -289,5 +292,6 @@ def _limits() -> dict[str, Any]:
         "most_bytes": settings().max_upload_bytes,
         "most_at_once": settings().max_uploads_at_once,
         "most_seconds": settings().max_duration_seconds,
-        "languages": forms.LANGUAGES,
+        "languages": spoken.choices(forms.LANGUAGES),
+        "is_english_only": spoken.is_english_only(),
     }

@@ -13,7 +13,20 @@ from flask_login import current_user, login_required
 from app import live
 from app.adapters import llm
 from app.lib.ids import parse_id
-from app.videos import exports, forms, pages, prices, queries, routes_share, routes_versions, service, service_search
+from app.videos import (
+    exports,
+    forms,
+    outline_pages,
+    pages,
+    prices,
+    queries,
+    renewing,
+    routes_share,
+    routes_versions,
+    service,
+    service_search,
+    spoken,
+)
 from app.videos import queries_transcript as transcripts
 from app.videos.models import Video
 from app.videos.routes_library import do_and_say
@@ -39,10 +52,11 @@ def show(video_id: UUID) -> str:
         "videos/show.html",
         video=video,
         status=pages.status_fragment(video),
+        outline=outline_pages.fragment(video),
         start_seconds=max(0.0, request.args.get("t", 0.0, type=float)),
         query=request.args.get("q", "")[:300],
         is_playable=pages.is_playable(video),
-        languages=forms.LANGUAGES,
+        languages=spoken.choices(forms.LANGUAGES),
         flags=pages.FLAGS,
         sources=pages.SOURCE_WORDS,
         cost_microusd=pages.cost_of(video),
@@ -103,6 +117,7 @@ def _transcript(video: Video, *, at_seconds: float = 0.0) -> dict[str, object]:
         "can_edit": True,
         "clock": exports.short_clock,
         "formats": exports.FORMATS,
+        "renew_cost": renewing.cost_of_one(video, found),
         "note": llm.SANDBOX_NOTE if found and found.model.startswith("sandbox-") else "",
     }
 

@@ -17,7 +17,7 @@ from app.engine import RetryAfter, RunView
 from app.errors import Conflict
 from app.lib.clock import now
 from app.lib.ids import new_id, parse_id
-from app.videos import events, links, statuses, video_runs
+from app.videos import events, links, spoken, statuses, video_runs
 from app.videos.events import PIPELINE
 from app.videos.models import FINAL, Upload, Video
 
@@ -103,8 +103,11 @@ def transcribe_again(video: Video, *, ignore_captions: bool = False) -> None:
     """Make a new transcript, whatever there is.
 
     Raises:
-        Conflict: work on the video is under way.
+        Conflict: work on the video is under way, or the model set now does not know its language.
     """
+    reason = spoken.refusal(video.language) if ignore_captions else ""
+    if reason:
+        raise Conflict(reason)  # now: a run that fails would leave a finished video failed
     if not _change_status(video, FINAL, "pending"):
         raise Conflict("Work on this video is under way. Wait for it, or cancel it first.")
     _request_transcript(video, ignore_captions=ignore_captions)

@@ -18,7 +18,7 @@ from app.adapters.media import Subtitles, Unusable, media
 from app.adapters.storage import storage
 from app.errors import Permanent
 from app.lib.words import Word
-from app.videos import captions, flags, service_transcript, statuses
+from app.videos import captions, flags, service_transcript, spoken, statuses
 from app.videos.captions import Caption
 from app.videos.cues import build
 from app.videos.models import Video
@@ -45,14 +45,14 @@ def folder_of(run_id: UUID) -> str:
     return f"runs/{run_id}"
 
 
-def begin(owner_id: UUID, video_id: UUID, *, ignore_captions: bool) -> Json:
-    """Set the status to transcribing and say whether captions came beside the file.
+def begin(owner_id: UUID, video_id: UUID, *, ignore_captions: bool, from_final: bool = False) -> Json:
+    """Set the status to transcribing and say whether captions came beside the file; `from_final`: see `statuses.move`.
 
     Returns:
         `{title, has_captions, duration_seconds}`.
     """
     video = statuses.get_video(owner_id, video_id)
-    statuses.move(video_id, "transcribing")
+    statuses.move(video_id, "transcribing", from_final=from_final)
     return {
         "title": video.title,
         "has_captions": bool(video.captions_key) and not ignore_captions,
@@ -92,13 +92,9 @@ def refuse_unknown_language(owner_id: UUID, video_id: UUID) -> None:
     Raises:
         LanguageRefused: the message says the ways out.
     """
-    language = statuses.get_video(owner_id, video_id).language
-    if not llm.transcriber().capabilities.knows(language):
-        raise LanguageRefused(
-            f"The transcription model set now does not know this language ({language}). "
-            "Upload a caption file (.srt or .vtt) with the video, or ask an administrator to set a model that does: "
-            "an OpenAI key or a local speech server."
-        )
+    reason = spoken.refusal(statuses.get_video(owner_id, video_id).language)
+    if reason:
+        raise LanguageRefused(reason)
 
 
 def extract_audio(owner_id: UUID, video_id: UUID, run_id: UUID) -> list[Json]:

@@ -15,6 +15,7 @@ from tests.access.world import CAPTIONS, World
 CHOICES = {
     "kind": ("source", "poster", "captions"),
     "form": tuple(exports.FORMATS),
+    "capability": ("transcription", "embeddings", "chat", "images"),
     "change": ("promote", "demote", "disable", "enable"),
 }
 # Which of Alice's things an argument is, and where it is another one.

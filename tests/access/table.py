@@ -47,6 +47,8 @@ POST    302 303 303 303 403 403 403 302  /account/sessions/revoke-all
 GET     302 200 200 200 403 403 403 302  /account/usage
 GET     302 200 200 200 403 403 403 302  /account/usage.csv
 POST    302 404 404 303 403 403 403 302  /admin/invitations/<invitation_id>/withdraw
+GET     302 404 404 200 403 403 403 302  /admin/models
+POST    302 404 404 200 403 403 403 302  /admin/models/<any(transcription, embeddings, chat, images):capability>/test
 GET     302 404 404 200 403 403 403 302  /admin/people
 POST    302 404 404 303 403 403 403 302  /admin/people/<user_id>/<any(disable, enable, promote, demote):change>
 GET     302 404 404 200 403 403 403 302  /admin/people/<user_id>/limits
@@ -89,7 +91,10 @@ DELETE  401 204 404 404 204 404 404 401  /api/videos/<uuid:video_id>
 GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>
 PATCH   401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/cancel
+GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/chapters.vtt
 GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/chunks
+POST    401 409 404 404 409 404 404 401  /api/videos/<uuid:video_id>/describe
+GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/outline
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/reprocess
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/restore
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/retry
@@ -155,6 +160,7 @@ POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/cancel
 GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/card
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/chunk-again
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/delete
+POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/describe
 GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/details
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/details
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/restore
@@ -162,6 +168,8 @@ POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/retry
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/share
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/transcribe-again
 GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/transcript
+POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/use-title
+POST    302 303 303 303 303 303 303 302  /videos/renew
 POST    401 200 404 404 200 404 404 401  /videos/<uuid:video_id>/transcript
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/transcript/cues/<int:index>
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/transcript/import

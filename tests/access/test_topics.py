@@ -12,10 +12,12 @@ ALICE = ("alice", "alice-key")
 # kind and view: whose id of Alice's, and who may watch it.
 VIEWS = {
     ("video", "card"): ("video", ALICE),
+    ("video", "outline"): ("video", ALICE),
     ("video", "line"): ("video", ALICE),
     ("video", "page"): ("video", ALICE),
     ("run", "batch"): ("batch run", ALICE),
     ("run", "page"): ("video run", ALICE),
+    ("run", "renewal"): ("renewal run", ALICE),
     ("run", "meta"): ("video run", ("root", "root-key")),
     ("run", "row"): ("video run", ALICE),
     ("run", "meta-row"): ("video run", ("root", "root-key")),

@@ -19,14 +19,14 @@ from app import engine
 from app.accounts import service
 from app.accounts.models import ApiKey, Invitation, User, UserSession
 from app.adapters import llm
-from app.adapters.llm_fakes import FakeEmbedder, FakeTranscriber
+from app.adapters.llm_fakes import FakeChat, FakeEmbedder, FakeTranscriber
 from app.adapters.outbox import MailRow
 from app.db import db
 from app.engine import testing
 from app.errors import Permanent
 from app.extensions import redis_client
 from app.lib.clock import now
-from app.videos import links, operations, service_editing, service_uploads, share_links
+from app.videos import events, links, operations, service_editing, service_uploads, share_links
 from app.videos import service as videos
 from app.videos.details import Details
 from app.videos.models import Upload, Video
@@ -178,7 +178,8 @@ def _browser(client: Any, page: str) -> Browser:
 def _make_videos(world: World, alice: User) -> None:
     facts = {"description": DESCRIPTION, "tags": [TAG], "original_filename": FILE_NAME}
     models = FakeTranscriber(otherwise=Permanent(f"{BROKEN}.")), FakeEmbedder()
-    llm.install(world.app, transcriber=models[0], embedder=models[1])
+    outline = {"title": TITLE, "summary": DESCRIPTION, "chapters": [{"segment": 0, "title": TITLE}]}
+    llm.install(world.app, transcriber=models[0], embedder=models[1], chat=FakeChat(otherwise=outline))
 
     def video(title: str, *, captions: bytes | None = None) -> Video:
         made = make_video(alice, world.folder, sample="tides", captions=captions, title=title, **facts)
@@ -200,6 +201,9 @@ def _make_videos(world: World, alice: User) -> None:
         world.things[name] = made.id
         world.things[f"{name} run"] = runs[f"video:{made.id}"].id
     engine.pause(world.things["paused run"])
+    engine.send(events.RENEW_REQUESTED, {"user_id": str(alice.id), "request_id": "one"}, owner_id=alice.id)
+    db.session.commit()
+    world.things["renewal run"] = engine.list_runs(owner_id=alice.id, workflow="renew-videos")[0].id
     waveforms = engine.list_runs(owner_id=alice.id, workflow="draw-waveform", status="completed")
     world.things["waveform run"] = waveforms[-1].id
     videos.request_reprocess(alice.id, [completed.id])

@@ -219,7 +219,10 @@ def test_times_are_declared_by_the_models_name_or_the_setting(model, timestamps,
 def test_retirements_are_known():
     assert llm_models.retirement_of("whisper-1").on == dt.date(2027, 2, 26)
     assert llm_models.retirement_of("gpt-5").on == dt.date(2026, 12, 11)
+    assert llm_models.retirement_of("gpt-5-2025-08-07").on == dt.date(2026, 12, 11)
+    assert llm_models.retirement_of("gpt-4o-2024-05-13").on == dt.date(2026, 10, 23)
     assert llm_models.retirement_of("gpt-transcribe") is None
+    assert llm_models.retirement_of("gpt-5.5-2026-04-23") is None
     assert all(llm_models.retirement_of(each.successor) is None for each in llm_models.RETIREMENTS.values())
 
 

@@ -90,7 +90,8 @@ def test_in_branches_each_answer_has_a_stream_of_its_own(port):
     assert [read_stream(run.id, f"part[{n}]/write").text for n in (0, 1)] == ["half 1, whole", "half 2, whole"]
 
 
-def test_without_a_port_the_call_is_a_clear_error(outline):
+def test_without_a_port_the_call_is_a_clear_error(port, outline):
+    port(None)
     run = run_workflow(outline, {})
     assert (run.status, run.error["class"]) == ("failed", "EngineError")
     assert "Ports(ai=...)" in run.error["message"]

@@ -89,3 +89,11 @@ def test_models_are_listed(client):
     names = {model.id for model in client.models.list()}
     assert {"sandbox-transcribe", "sandbox-embed", "text-only", "whisper-1"} <= names
     assert client.models.retrieve("sandbox-embed").id == "sandbox-embed"
+
+
+def test_vectors_of_two_models_have_nothing_in_common(client):
+    one, other = (
+        client.embeddings.create(model=model, input="The moon pulls on the sea every day.").data[0].embedding
+        for model in ("sandbox-embed", "text-embedding-3-small")
+    )
+    assert abs(sum(left * right for left, right in zip(one, other, strict=True))) < 0.2

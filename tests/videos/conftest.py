@@ -8,6 +8,7 @@ from app.adapters import llm
 from app.adapters.llm_fakes import FakeEmbedder, FakeTranscriber
 from app.adapters.mailer import FakeMailer
 from app.videos import statuses
+from tests.sandbox.conftest import _sandbox, sandbox  # noqa: F401  (fixtures)
 from tests.videos.remembered_media import RememberedMedia
 from tests.videos.talks import heard
 

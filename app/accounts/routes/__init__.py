@@ -5,12 +5,12 @@ from __future__ import annotations
 from flask import Flask
 
 from app.accounts.api import bp as api
-from app.accounts.routes import account, people, sign_in, usage
+from app.accounts.routes import account, models, people, sign_in, usage
 from app.accounts.routes.blueprint import bp
 from app.accounts.routes.identity import bind
 from app.accounts.routes.outbox import bp as outbox
 
-__all__ = ["account", "people", "register", "sign_in", "usage"]
+__all__ = ["account", "models", "people", "register", "sign_in", "usage"]
 
 
 def register(app: Flask) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from app.accounts.service.asking import ask, chat_price, draw, image_price
 from app.accounts.service.keys import create_key, revoke_key
 from app.accounts.service.limits import Limits, change_limits, limits_of
+from app.accounts.service.model_tests import Tested, try_model
 from app.accounts.service.notices import (
     EVERY_KIND,
     choose_notices,
@@ -37,20 +39,25 @@ __all__ = [
     "Limits",
     "OverBudget",
     "SignedIn",
+    "Tested",
     "administrator_link",
+    "ask",
     "change_limits",
     "change_profile",
     "change_standing",
+    "chat_price",
     "choose_notices",
     "close_all_sessions",
     "close_session",
     "consume_code",
     "consume_link",
     "create_key",
+    "draw",
     "ensure_budget",
     "ensure_storage",
     "find_or_make_person",
     "give_back",
+    "image_price",
     "invite",
     "limits_of",
     "may_sign_up",
@@ -63,6 +70,7 @@ __all__ = [
     "revoke_session",
     "start_sign_in",
     "storage_used",
+    "try_model",
     "unsubscribe",
     "unsubscribe_url",
     "withdraw_invitation",

@@ -105,6 +105,12 @@ def record_usage(
         )
 
 
+def release(run_id: UUID, step: str) -> None:
+    """Give back what `ensure_budget` had set aside for a step, in a transaction of its own."""
+    with separately() as session:
+        session.execute(sa.delete(UsageHold).where(UsageHold.run_id == run_id, UsageHold.step == step))
+
+
 def register_storage(counter: Callable[[UUID], int]) -> None:
     """Count a room's stored bytes into the quota: `counter(owner_id) -> bytes`. Called while the app is built."""
     current_app.extensions.setdefault(STORAGE_COUNTERS, []).append(counter)
