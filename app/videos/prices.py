@@ -7,6 +7,9 @@ import math
 from app.lib.words import count_tokens
 from app.web import settings
 
+WORDS_A_SECOND = 2.5  # of speech, to say before what it costs
+TOKENS_A_WORD = 1.4
+
 
 def audio_price(seconds: float) -> int:
     """Return the price of transcribing `seconds` of sound."""
@@ -26,3 +29,8 @@ def embedding_price(what: int | str | list[str]) -> int:
     else:
         tokens = sum(count_tokens(text) for text in ([what] if isinstance(what, str) else what))
     return math.ceil(tokens * rules.embedding_price_microusd_per_1k_tokens / 1000)
+
+
+def spoken_tokens(seconds: float) -> int:
+    """Return about how many tokens are said in so many seconds."""
+    return round(seconds * WORDS_A_SECOND * TOKENS_A_WORD)

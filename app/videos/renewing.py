@@ -28,8 +28,6 @@ from app.videos.models import FINAL, Chunk, Transcript, Video
 from app.web import settings
 
 WORKFLOW = "renew-videos"
-WORDS_A_SECOND = 2.5  # of speech, to say before what it costs
-TOKENS_A_WORD = 1.4
 MOST_VIDEOS = 2_000  # of one run: two steps each
 OUTLINE_TOKENS = 800  # what a title, a summary and chapters come to
 
@@ -58,7 +56,7 @@ def find(owner_id: UUID) -> Renewal:
     ids = {each.id for each in wanted}
     indexed = [each for each in _list_indexed(owner_id) if each.id not in ids] if _is_real("embeddings") else []
     microusd = sum(price_of(each.duration_seconds) for each in wanted)
-    microusd += prices.embedding_price(round(sum(each.words for each in indexed) * TOKENS_A_WORD))
+    microusd += prices.embedding_price(round(sum(each.words for each in indexed) * prices.TOKENS_A_WORD))
     return Renewal(
         tuple(each.id for each in wanted),
         tuple(each.id for each in indexed),
@@ -69,7 +67,7 @@ def find(owner_id: UUID) -> Renewal:
 
 def price_of(seconds: float) -> int:
     """Return what transcribing again costs about, with the index and the outline that follow, in micro-USD."""
-    tokens = round(seconds * WORDS_A_SECOND * TOKENS_A_WORD)
+    tokens = prices.spoken_tokens(seconds)
     described = accounts.chat_price(tokens, OUTLINE_TOKENS) if llm.has_chat() else 0
     return prices.audio_price(seconds) + prices.embedding_price(tokens) + described
 

@@ -14,13 +14,11 @@ from app.errors import Conflict
 from app.lib.clock import now
 from app.lib.ids import new_id
 from app.lib.text import pluralise
-from app.videos import events, prices, service_library, service_transcript
+from app.videos import events, prices, service_library, service_transcript, spoken
 from app.videos.details import MOST_TAGS
 from app.videos.models import FINAL, Video
 
 MOST_VIDEOS = 1_000  # of one request
-WORDS_A_SECOND = 2.5  # of speech, to say before what indexing costs
-TOKENS_A_WORD = 1.4
 
 
 @dataclass
@@ -57,7 +55,12 @@ def transcribe(videos: Sequence[Video], *, ignore_captions: bool = True) -> Outc
     def again(video: Video) -> None:
         service_library.transcribe_again(video, ignore_captions=ignore_captions)
 
-    return _each(videos, again, "under way already")
+    known = [video for video in videos if not (ignore_captions and spoken.refusal(video.language))]
+    outcome = _each(known, again, "under way already")
+    for video in videos:
+        if video not in known:
+            outcome.refuse("in a language that the model set now does not know", video)
+    return outcome
 
 
 def index(videos: Sequence[Video], owner_id: UUID, *, is_forced: bool = False) -> Outcome:
@@ -142,7 +145,7 @@ def transcription_price(videos: Sequence[Video]) -> int:
 def indexing_price(videos: Sequence[Video]) -> int:
     """Return what it costs about, in micro-USD, to embed again those that have a transcript."""
     seconds = sum(video.duration_seconds for video in videos if video.transcript_id)
-    return prices.embedding_price(round(seconds * WORDS_A_SECOND * TOKENS_A_WORD))
+    return prices.embedding_price(prices.spoken_tokens(seconds))
 
 
 def _each(videos: Sequence[Video], verb: Callable[[Video], object], reason: str) -> Outcome:

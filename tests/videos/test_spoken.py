@@ -68,3 +68,13 @@ def test_a_finished_video_in_another_language_stays_finished_when_its_sound_cann
 def test_every_page_with_the_picker_opens_without_any_model(app, alice):
     llm.install(app)
     assert alice.get("/upload").status_code == 200
+
+
+def test_of_many_videos_those_in_a_language_that_is_not_known_are_named_apart(alice, offline, tmp_path):
+    known, unknown = (
+        make_video(alice.user, tmp_path, sample="", status="completed", language=each) for each in ("en", "fr")
+    )
+    about = {"action": "transcribe", "video_ids": [str(known.id), str(unknown.id)], "confirmed": "1"}
+    page = post(alice, "/videos/bulk", data=about, follow_redirects=True).get_data(as_text=True)
+    assert "1 video being transcribed again; 1 in a language that the model set now does not know." in page
+    assert [again(each).status for each in (known, unknown)] == ["pending", "completed"]
