@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from app.lib.words import Word, is_joined
-from app.videos.search import Term, is_stem, normalise
+from app.lib.words import Word, is_joined, split_words
+from app.videos.search import Term, has_part, is_stem, normalise, search_text
 
 LONGEST_HIT_SECONDS = 15.0
 WINDOW_SECONDS = 10.0  # words of one hit lie this close together
 LEAD_SECONDS = 4.0  # a hit starts with its cue, unless the words come later in it than this
+
+
+@dataclass(frozen=True)
+class CueText:
+    """What is said in one cue, and when; times in seconds."""
+
+    index: int
+    start_seconds: float
+    end_seconds: float
+    text: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,24 @@ def locate(words: Sequence[TimedWord], terms: Sequence[Term]) -> Moment | None:
         if best is None or found > best:
             best = found
     return _moment(words, terms, -best[2], best[3], best[0]) if best else None
+
+
+def near(cues: Sequence[CueText], terms: Sequence[Term]) -> list[CueText]:
+    """Return the cues of a chunk of which a moment can be made: those with a word of the terms and those between.
+
+    Nothing of the terms in any of them: the first two, for its opening.
+    """
+    said = [search_text(split_words(cue.text)) for cue in cues]
+    chosen: set[int] = set()
+    before: int | None = None
+    for number, text in enumerate(said):
+        if has_part(text, terms):
+            begins = number
+            if before is not None and cues[number].start_seconds - cues[before].end_seconds <= LONGEST_HIT_SECONDS:
+                begins = before
+            chosen.update(range(begins, number + 1))
+            before = number
+    return [cues[number] for number in sorted(chosen)] or list(cues[:2])
 
 
 def opening(words: Sequence[TimedWord]) -> Moment | None:

@@ -8,9 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.db import db
 from app.videos.models import Chunk, Segment, Video, owner_lexeme
+from app.videos.moments import CueText
 
 MOST_CANDIDATES = 40  # chunks of one search, by words and by meaning each, that are looked at
 MOST_RANKED = 200  # chunks with the words of one tier among which they are chosen
@@ -34,15 +36,6 @@ class Candidate:
     end_seconds: float
     search_text: str
     similarity: float | None = None
-
-
-@dataclass(frozen=True)
-class CueWords:
-    """The words of one cue as they are stored: `[text, start, end, confidence]` each."""
-
-    index: int
-    start_seconds: float
-    words: Sequence[Sequence[Any]]
 
 
 def list_models(owner_id: UUID, video_id: UUID | None = None) -> Sequence[str]:
@@ -102,7 +95,8 @@ def find_by_vector(
 
 
 def _has_more_than(owner_id: UUID, model: str, rows: int) -> bool:
-    some = _of_model(sa.select(sa.literal(1)), owner_id, model).offset(rows).limit(1)
+    # Only what the index itself knows, so that no row is read; those not served yet count, too.
+    some = sa.select(sa.literal(1)).where(Chunk.owner_id == owner_id, Chunk.model == model).offset(rows).limit(1)
     return db.session.scalar(some) is not None
 
 
@@ -163,13 +157,11 @@ def _deleted(owner_id: UUID) -> sa.Select[UUID]:
     return sa.select(Video.id).where(Video.owner_id == owner_id, Video.deleted_at.is_not(None))
 
 
-def list_cue_words(candidates: Sequence[Candidate]) -> dict[UUID, list[CueWords]]:
-    """Return the cues of each candidate by the chunk's id, in one query."""
-    found: dict[UUID, list[CueWords]] = {candidate.id: [] for candidate in candidates}
-    if not candidates:
-        return found
+def list_cue_texts(candidates: Sequence[Candidate]) -> dict[UUID, list[CueText]]:
+    """Return the cues of each candidate by the chunk's id, in order, in one query."""
+    found: dict[UUID, list[CueText]] = {candidate.id: [] for candidate in candidates}
     rows = db.session.execute(
-        sa.select(Chunk.id, Segment.index, Segment.start_seconds, Segment.words)
+        sa.select(Chunk.id, Segment.index, Segment.start_seconds, Segment.end_seconds, Segment.text)
         .join(
             Segment,
             sa.and_(
@@ -180,9 +172,25 @@ def list_cue_words(candidates: Sequence[Candidate]) -> dict[UUID, list[CueWords]
         .where(Chunk.id.in_(list(found)))
         .order_by(Chunk.id, Segment.index)
     )
-    for chunk_id, *cue in rows:
-        found[chunk_id].append(CueWords(*cue))
+    for chunk_id, index, start, end, text in rows:
+        found[chunk_id].append(CueText(index, start, end, text))
     return found
+
+
+def list_cue_words(wanted: Collection[tuple[UUID, int]]) -> dict[tuple[UUID, int], Sequence[Sequence[Any]]]:
+    """Return the words of cues, `[text, start, end, confidence]` each, by transcript and number."""
+    unnested = sa.func.unnest(
+        sa.cast([transcript_id for transcript_id, _ in wanted], ARRAY(sa.Uuid)),
+        sa.cast([index for _, index in wanted], ARRAY(sa.Integer)),
+    )
+    places = unnested.table_valued("transcript_id", "index", name="place").render_derived()
+    rows = db.session.execute(
+        sa.select(Segment.transcript_id, Segment.index, Segment.words).join(
+            places,
+            sa.and_(Segment.transcript_id == places.c.transcript_id, Segment.index == places.c.index),
+        )
+    )
+    return {(transcript_id, index): words for transcript_id, index, words in rows}
 
 
 def titles(video_ids: Collection[UUID]) -> dict[UUID, Video]:

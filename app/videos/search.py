@@ -144,10 +144,11 @@ def fuse(*rankings: Sequence[Key]) -> dict[Key, float]:
 
 def match(text: str, terms: Sequence[Term]) -> Match:
     """Look for the terms in a chunk's `search_text`."""
+    padded = f" {text} "
     places = sorted(
         (found.start(), found.end(), number)
         for number, term in enumerate(terms)
-        for found in _pattern(term).finditer(text)
+        for found in _pattern(term).finditer(padded)
     )
     near, span, first = 0, 0, 0
     for last, (_, ends, _) in enumerate(places):
@@ -162,14 +163,22 @@ def match(text: str, terms: Sequence[Term]) -> Match:
 
 def has_all(text: str, phrases: Sequence[Term]) -> bool:
     """Tell whether each phrase is said in a chunk's `search_text`."""
-    return all(_pattern(phrase).search(text) for phrase in phrases)
+    return all(_pattern(phrase).search(f" {text} ") for phrase in phrases)
+
+
+def has_part(text: str, terms: Sequence[Term]) -> bool:
+    """Tell whether any word of the terms is in a `search_text`: a phrase may go on in the next one."""
+    padded = f" {text} "
+    return any(_pattern((part,) if len(term) == 1 else (part, "")).search(padded) for term in terms for part in term)
 
 
 @lru_cache(maxsize=1024)
 def _pattern(term: Term) -> re.Pattern[str]:
-    """Match what `_tsquery` finds. The text has letters, digits and single spaces only."""
-    ending = "" if is_stem(term) else r"(?!\S)"
-    return re.compile(rf"(?<!\S){' '.join(term)}{ending}")
+    """Match what `_tsquery` finds, in a text of letters, digits and single spaces, with one at either end.
+
+    It begins with plain characters, for which a text is searched many times faster than for a boundary.
+    """
+    return re.compile(f" {term[0]}" if is_stem(term) else f" {' '.join(filter(None, term))}(?= )")
 
 
 def is_stem(term: Term) -> bool:

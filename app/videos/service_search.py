@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from app.videos.embedding import embed
 from app.videos.models import Video
 from app.videos.moments import Moment, TimedWord
 from app.videos.queries_search import Candidate
-from app.videos.search import Query
+from app.videos.search import Query, Term
 
 logger = log.get(__name__)
 
@@ -92,7 +93,7 @@ def _best_moments(query: Query, scored: list[tuple[Candidate, float]], k: int) -
     chosen: list[tuple[Candidate, Moment, float]] = []
     for start in range(0, len(scored), k + SPARE_CHUNKS):
         some = scored[start : start + k + SPARE_CHUNKS]
-        words = _words_of([candidate for candidate, _ in some])
+        words = _words_of([candidate for candidate, _ in some], query.terms)
         for candidate, score in some:
             hits += _moments(query, candidate, score, words[candidate.id])
         hits.sort(key=lambda hit: (-hit[2], hit[1].start_seconds))
@@ -102,14 +103,15 @@ def _best_moments(query: Query, scored: list[tuple[Candidate, float]], k: int) -
     return chosen[:k]
 
 
-def _words_of(candidates: list[Candidate]) -> dict[UUID, list[TimedWord]]:
-    """Return the words of chunks with their times: their own, though their first and last cue may hold others."""
-    cues = queries.list_cue_words(candidates)
+def _words_of(candidates: list[Candidate], terms: Sequence[Term]) -> dict[UUID, list[TimedWord]]:
+    """Return what of each chunk a moment can be made of, word by word: its own, though a cue may hold others."""
+    cues = {chunk_id: moments.near(texts, terms) for chunk_id, texts in queries.list_cue_texts(candidates).items()}
+    words = queries.list_cue_words({(each.transcript_id, cue.index) for each in candidates for cue in cues[each.id]})
     return {
         each.id: [
             TimedWord(text, start, end, cue.index, cue.start_seconds)
             for cue in cues[each.id]
-            for text, start, end, *_ in cue.words
+            for text, start, end, *_ in words[each.transcript_id, cue.index]
             if each.start_seconds <= start and end <= each.end_seconds + 0.001
         ]
         for each in candidates
