@@ -47,6 +47,8 @@ class Video(Base):
         _one_of("rendition_status", RENDITION_STATUSES),
         # The library: one person's videos, newest first.
         sa.Index("ix_video_owner_created", "owner_id", sa.text("created_at DESC"), sa.text("id DESC")),
+        # The few that may still be brought back: search leaves their chunks out.
+        sa.Index("ix_video_deleted", "owner_id", postgresql_where=sa.text("deleted_at IS NOT NULL")),
         # "You already have this one": the same content of one person.
         sa.Index("ix_video_owner_hash", "owner_id", "content_hash"),
     )

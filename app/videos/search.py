@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
 from typing import TypeVar
 
 from app.lib.words import clean, is_joined, split_words
@@ -24,6 +23,7 @@ SHORTEST_STEM = 4
 
 _WORD = re.compile(r"[^\W_]+")
 _QUOTED = re.compile(r'"([^"]*)"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|「([^」]*)」|『([^』]*)』')
+_LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ı": "i"})  # not decomposed by NFKD
 _ENDINGS = ("ingly", "ings", "ing", "edly", "ied", "ies", "ed", "es", "ly", "s", "e", "y")
 _COMMON = frozenset(
     (  # noqa: SIM905  (a list of 150 strings reads worse)
@@ -56,23 +56,21 @@ class Query:
         """Return texts for to_tsquery('simple', ...), from all the words down to half of them.
 
         Whoever takes the first chunks of the first tier that has enough never ranks all those that hold a common word.
-        Of more than TELLING_TERMS words the longest stand for all: they are the rarest. Letters and digits only, so
-        nothing needs an escape.
+        The longest words stay longest: they are the rarest. And all are joined by "and", for which an index skips what
+        the rarest word is not in. Letters and digits only, so nothing needs an escape.
         """
         must = [_tsquery(term) for term in self.phrases]
         free = sorted((term for term in self.terms if term not in self.phrases), key=lambda term: -len(" ".join(term)))
         some = [_tsquery(term) for term in free[:TELLING_TERMS]]
         fewest = math.ceil(len(some) * FEWEST_TERMS_SHARE)
-        found = [must] if not some else []
-        for size in range(len(some), max(fewest, 1) - 1, -1):
-            if size == 1:  # one by one: what has the commoner word must not crowd out what has the rarer one
-                found += [[*must, each] for each in some]
-            else:
-                either = " | ".join(f"({' & '.join(each)})" for each in combinations(some, size))
-                found.append([*must, f"({either})"])
-        if must and some:
+        found = [[*must, *some[:size]] for size in range(len(some), fewest, -1)]
+        # At the end those with half of the words; of one word or two each by itself, else with either the longest ones
+        # or the others.
+        halves = [some[:fewest], some[-fewest:]] if some else []
+        found += [[*must, *half] for half in halves]
+        if must:
             found.append(must)
-        return [" & ".join(each) for each in found if each]
+        return list(dict.fromkeys(" & ".join(each) for each in found if each))
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,9 @@ def _terms(text: str, *, is_alone: bool) -> list[Term]:
 @lru_cache(maxsize=4096)
 def normalise(word: str) -> tuple[str, ...]:
     """Return the parts of a word as search compares them: lower case, Latin accents off, letters and digits only."""
-    plain = unicodedata.normalize("NFKD", word.casefold())
+    if word.isascii():
+        return tuple(_WORD.findall(word.lower()))
+    plain = unicodedata.normalize("NFKD", word.casefold().translate(_LETTERS))
     plain = "".join(letter for letter in plain if not "\u0300" <= letter <= "\u036f")
     return tuple(_WORD.findall(unicodedata.normalize("NFC", plain)))
 

@@ -98,8 +98,10 @@ def upgrade():
     op.alter_column('video', 'changed_at', nullable=False)
     for table, name, before, after in CHECKS:
         replace_check(table, name, after, had_one=before is not None)
+    op.create_index('ix_video_deleted', 'video', ['owner_id'], unique=False, postgresql_where=sa.text('deleted_at IS NOT NULL'))
     # A vector beside the row is fetched by two more reads each; set before the table is written anew below.
     op.execute("ALTER TABLE chunk ALTER COLUMN embedding SET STORAGE PLAIN")
+    op.execute("UPDATE chunk SET search_text = replace(replace(search_text, 'œ', 'oe'), 'æ', 'ae') WHERE search_text ~ '[œæ]'")
     replace_search(SEARCH)
     op.execute("SET LOCAL maintenance_work_mem = '512MB'")
     op.create_index(
@@ -110,6 +112,7 @@ def upgrade():
 
 def downgrade():
     op.drop_index('ix_chunk_embedding', table_name='chunk')
+    op.drop_index('ix_video_deleted', table_name='video', postgresql_where=sa.text('deleted_at IS NOT NULL'))
     op.execute("ALTER TABLE chunk ALTER COLUMN embedding SET STORAGE EXTERNAL")
     replace_search(SEARCH_BEFORE)
     op.execute("UPDATE transcript SET source = 'captions' WHERE source NOT IN ('model', 'captions')")

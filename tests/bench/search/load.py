@@ -9,7 +9,6 @@ from datetime import datetime
 from uuid import UUID
 
 import numpy as np
-import numpy.typing as npt
 import psycopg
 import sqlalchemy as sa
 from pgvector import HalfVector
@@ -19,9 +18,9 @@ from app.db import db
 from app.lib.clock import now
 from app.lib.ids import new_id
 from app.videos.models import Chunk, Segment, Transcript, Video
-from tests.bench.search.talks import Talks, Vectors
+from tests.bench.search.talks import DIMENSIONS, MEANINGS, Numbers, Talks, Vectors
 
-MODEL = "sandbox-embed"
+MODEL = "bench-embed"
 TALK_OF = 12  # chunks
 SECONDS_A_WORD = 0.4
 WORDS_A_CUE = 12
@@ -38,9 +37,14 @@ class Person:
     """Somebody's chunks in memory, in the order in which they were stored."""
 
     owner_id: UUID
-    chunks: list[npt.NDArray[np.int64]] = field(default_factory=list)
-    vectors: Vectors = field(default_factory=lambda: np.empty((0, 1536), np.float32))
+    words_each: int
+    said: Numbers = field(init=False)
+    means: Vectors = field(default_factory=lambda: np.empty((0, MEANINGS), np.float32))
+    vectors: Vectors = field(default_factory=lambda: np.empty((0, DIMENSIONS), np.float32))
     ids: list[UUID] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.said = np.empty((0, self.words_each), np.int64)
 
 
 @dataclass(frozen=True)
@@ -51,25 +55,27 @@ class Talk:
     transcript_id: UUID
 
 
-def fill(address: str, talks: Talks, person: Person, count: int, words_each: int) -> None:
+def fill(address: str, talks: Talks, person: Person, count: int) -> None:
     """Give a person talks until they have `count` chunks."""
-    before = len(person.chunks)
-    chunks = talks.chunks(count - before, words_each, TALK_OF, seed=before)
-    vectors = talks.embed(chunks)
-    made = _talks(person.owner_id, -(-len(chunks) // TALK_OF))
-    ids = [new_id() for _ in chunks]
+    before = len(person.ids)
+    seed = before + person.words_each
+    said, means = talks.chunks(count - before, person.words_each, TALK_OF, seed)
+    vectors = talks.vectors(means, seed)
+    made = _talks(person.owner_id, -(-len(said) // TALK_OF))
+    ids = [new_id() for _ in said]
     with psycopg.connect(address) as connection:
         register_vector(connection)
         names = ", ".join(f'"{name}"' for name in COLUMNS)
         with connection.cursor().copy(f"COPY chunk ({names}) FROM STDIN (FORMAT BINARY)") as copy:
             copy.set_types(list(COLUMNS.values()))
-            for number, (chunk, vector) in enumerate(zip(chunks, vectors, strict=True)):
-                talk, index = made[number // TALK_OF], number % TALK_OF
-                said = talks.text(chunk)
-                copy.write_row((ids[number], person.owner_id, talk.video_id, talk.transcript_id, talk.transcript_id,
-                    index, said, *_span(index, len(chunk)), len(chunk), MODEL, HalfVector(vector), True, said,
-                    now()))  # fmt: skip
-    person.chunks.extend(chunks)
+            for number, (chunk, vector) in enumerate(zip(said, vectors, strict=True)):
+                talk, index, text = made[number // TALK_OF], number % TALK_OF, talks.text(chunk)
+                copy.write_row(
+                    (ids[number], person.owner_id, talk.video_id, talk.transcript_id, talk.transcript_id, index, text,
+                     *_span(index, len(chunk)), len(chunk), MODEL, HalfVector(vector), True, text, now())
+                )  # fmt: skip
+    person.said = np.concatenate([person.said, said])
+    person.means = np.concatenate([person.means, means])
     person.vectors = np.concatenate([person.vectors, vectors])
     person.ids.extend(ids)
 
@@ -85,7 +91,7 @@ def fill_cues(address: str, talks: Talks, person: Person, wanted: Iterable[UUID]
         names = "transcript_id, index, start_seconds, end_seconds, text, words, flags"
         with connection.cursor().copy(f"COPY segment ({names}) FROM STDIN") as copy:
             for chunk_id, transcript_id, index in rows:
-                for cue in _cues(talks, person.chunks[place[chunk_id]], index):
+                for cue in _cues(talks, person.said[place[chunk_id]], index):
                     if (transcript_id, cue[0]) not in has:
                         copy.write_row((transcript_id, *cue))
 
@@ -96,7 +102,7 @@ def _span(index: int, words: int) -> tuple[float, float, int, int]:
     return start, start + words * SECONDS_A_WORD, index * cues, (index + 1) * cues - 1
 
 
-def _cues(talks: Talks, chunk: npt.NDArray[np.int64], index: int) -> Iterator[tuple[int, float, float, str, str, str]]:
+def _cues(talks: Talks, chunk: Numbers, index: int) -> Iterator[tuple[int, float, float, str, str, str]]:
     start, _, first, _ = _span(index, len(chunk))
     said = [talks.words[number] for number in chunk]
     for number, at in enumerate(range(0, len(said), WORDS_A_CUE)):
