@@ -81,15 +81,15 @@ def find_by_words(owner_id: UUID, tiers: Sequence[str], video_id: UUID | None = 
 
 
 def find_by_vector(
-    owner_id: UUID, model: str, vector: Sequence[float], video_id: UUID | None = None
+    owner_id: UUID, model: str, vector: Sequence[float], video_id: UUID | None = None, *, is_exact: bool = False
 ) -> list[Candidate]:
     """Return the chunks of `model` nearest to `vector` by cosine, best first.
 
     Up to EXACT_SCAN_ROWS chunks are all compared. With more, the index is walked from the nearest outwards until
     enough of the person's own were met (a filter on top of a plain walk would silently drop rows); should it end
-    before that, all are compared after all.
+    before that, all are compared after all. `is_exact`: always compare all, for vectors that no index fits.
     """
-    if video_id is None and _has_more_than(owner_id, model, EXACT_SCAN_ROWS):
+    if video_id is None and not is_exact and _has_more_than(owner_id, model, EXACT_SCAN_ROWS):
         found = _walk_index(owner_id, model, vector)
         if len(found) == MOST_CANDIDATES:
             return found

@@ -16,6 +16,7 @@ from app.videos.models import Video
 from app.videos.moments import Moment, TimedWord
 from app.videos.queries_search import Candidate
 from app.videos.search import Query, Term
+from app.web import settings
 
 logger = log.get(__name__)
 
@@ -70,7 +71,9 @@ def _find_by_meaning(owner_id: UUID, query: Query, video_id: UUID | None) -> lis
     except AppError as error:
         logger.warning("search.by_words_only", error=error.code)
         return []
-    found = queries.find_by_vector(owner_id, embedder.model, embedded.vectors[0], video_id)
+    # Vectors of words have no neighbourhoods to walk through: an index would miss every fifth of the nearest.
+    is_lexical = settings().embeddings.is_sandbox
+    found = queries.find_by_vector(owner_id, embedder.model, embedded.vectors[0], video_id, is_exact=is_lexical)
     return [each for each in found if (each.similarity or 0) >= FEWEST_SIMILARITY]
 
 

@@ -126,7 +126,7 @@ def _whole(person: Person, texts: Sequence[str], vectors: Vectors) -> list[float
         return llm.Embedded((tuple(answers[asked[0]].tolist()),), 1)
 
     embedder = mock.Mock(model=MODEL)
-    with mock.patch.object(service_search, "embed", embed), mock.patch.object(llm, "embedder", lambda: embedder):
+    with mock.patch.object(service_search, "embed", embed), mock.patch.object(llm, "embedder", return_value=embedder):
         return [_timed(lambda t=t: service_search.search_videos(person.owner_id, t)) for t in texts]
 
 
