@@ -19,7 +19,7 @@ MOST_RANKED = 200  # chunks with the words of one tier among which they are chos
 EXACT_SCAN_ROWS = 10_000  # up to so many chunks of one person each vector is compared
 # Beyond them the index is walked until enough of the person's own were met. How many are seen first, and at most: the
 # figures with these numbers are in docs/decisions/0052.
-NEAREST_FIRST = 300
+NEAREST_FIRST = 200
 MOST_WALKED = 40_000
 SEARCH_MEMORY = "64MB"  # for the places of a common word; with less, the rows of whole pages are read to check them
 
