@@ -46,6 +46,9 @@ def split_words(text: str) -> list[str]:
     """
     words: list[str] = []
     for token in text.split():
+        if token.isascii() and len(token) <= LONGEST_WORD:  # most of them, and most of the time saved
+            words.append(token)
+            continue
         for found in _TOKEN.finditer(token):
             part = found.group()
             if words and found.start() and (part[0] in _CLOSING or unicodedata.category(part[0])[0] == "M"):

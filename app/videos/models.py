@@ -24,6 +24,15 @@ NOTICE_KINDS = ("ready", "failed")
 FINAL = ("completed", "failed", "cancelled")
 
 
+# The words of a chunk and, as one more of them, its owner: so the index itself leaves other people's chunks out.
+SEARCH = "to_tsvector('simple', search_text) || array_to_tsvector(ARRAY['o' || replace(owner_id::text, '-', '')])"
+
+
+def owner_lexeme(owner_id: UUID) -> str:
+    """Return the word that stands for a person in the index of words."""
+    return f"o{owner_id.hex}"
+
+
 def _one_of(column: str, values: tuple[str, ...]) -> sa.CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
@@ -38,6 +47,8 @@ class Video(Base):
         _one_of("rendition_status", RENDITION_STATUSES),
         # The library: one person's videos, newest first.
         sa.Index("ix_video_owner_created", "owner_id", sa.text("created_at DESC"), sa.text("id DESC")),
+        # The few that may still be brought back: search leaves their chunks out.
+        sa.Index("ix_video_deleted", "owner_id", postgresql_where=sa.text("deleted_at IS NOT NULL")),
         # "You already have this one": the same content of one person.
         sa.Index("ix_video_owner_hash", "owner_id", "content_hash"),
     )
@@ -158,8 +169,16 @@ class Chunk(Base):
     __table_args__ = (
         # A run builds its set once; the set served now stays beside it until the new one is complete.
         sa.UniqueConstraint("transcript_id", "run_id", "index"),
-        # Vector search is an exact scan over one person's chunks (an approximate index drops filtered rows).
+        # Vector search up to 10,000 chunks of one person: all are compared.
         sa.Index("ix_chunk_owner_model", "owner_id", "model"),
+        # Vector search beyond: walked until enough of the person's own were met (docs/decisions/0052).
+        sa.Index(
+            "ix_chunk_embedding",
+            "embedding",
+            postgresql_using="hnsw",
+            postgresql_ops={"embedding": "halfvec_cosine_ops"},
+            postgresql_where=sa.text("is_served"),
+        ),
         # Word search.
         sa.Index("ix_chunk_search", "search", postgresql_using="gin"),
     )
@@ -177,10 +196,10 @@ class Chunk(Base):
     last_segment: Mapped[int]
     words: Mapped[int]
     model: Mapped[str] = mapped_column(sa.String(100))  # the model whose vector this is or will be
-    embedding: Mapped[Any | None] = mapped_column(HALFVEC(DIMENSIONS))
+    embedding: Mapped[Any | None] = mapped_column(HALFVEC(DIMENSIONS))  # kept in the row itself (STORAGE PLAIN)
     is_served: Mapped[bool] = mapped_column(default=False)  # false until the whole set has its vectors
     search_text: Mapped[str] = mapped_column(sa.Text)  # the words as search compares them (search.search_text)
-    search: Mapped[Any] = mapped_column(TSVECTOR, sa.Computed("to_tsvector('simple', search_text)", persisted=True))
+    search: Mapped[Any] = mapped_column(TSVECTOR, sa.Computed(SEARCH, persisted=True))
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

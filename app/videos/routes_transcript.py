@@ -20,6 +20,7 @@ from app.videos import (
     pages,
     prices,
     queries,
+    queries_search,
     renewing,
     routes_share,
     routes_versions,
@@ -98,7 +99,7 @@ def search() -> str:
         q=text,
         video=video,
         hits=hits,
-        has_videos=bool(hits) or transcripts.has_any(current_user.id),
+        has_videos=bool(hits) or queries_search.has_any(current_user.id),
         clock=exports.short_clock,
     )
 

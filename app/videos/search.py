@@ -1,7 +1,8 @@
-"""The pure part of search: what a query means, fusing ranks, finding the moment inside a chunk. No database here."""
+"""The pure part of search: what a query means, how well a chunk's words answer it, fusing ranks. No database here."""
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Hashable, Iterable, Sequence
@@ -9,19 +10,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
-from app.lib.words import Word, clean, is_joined, split_words
+from app.lib.words import clean, is_joined, split_words
 
 MOST_TERMS = 24
 MOST_QUERY_CHARACTERS = 300
-LONGEST_HIT_SECONDS = 15.0
-WINDOW_SECONDS = 10.0  # words of one hit lie this close together
-LEAD_SECONDS = 4.0  # a hit starts with its cue, unless the words come later in it than this
+TELLING_TERMS = 6  # so many choose the chunks that are looked at; all of them rank those
+WINDOW_CHARACTERS = 160  # what is said in about ten seconds
 FUSION = 60  # k of reciprocal rank fusion: score = sum of 1 / (k + rank) (Cormack, Clarke and Büttcher, SIGIR 2009)
 FEWEST_TERMS_SHARE = 0.5  # a chunk with fewer of the words than this is not found by words
 
+SHORTEST_STEM = 4
+
 _WORD = re.compile(r"[^\W_]+")
+_QUOTED = re.compile(r'"([^"]*)"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|「([^」]*)」|『([^』]*)』')
+_LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d"})  # not decomposed by NFKD
 _ENDINGS = ("ingly", "ings", "ing", "edly", "ied", "ies", "ed", "es", "ly", "s", "e", "y")
-_SHORTEST_STEM = 4
 _COMMON = frozenset(
     (  # noqa: SIM905  (a list of 150 strings reads worse)
         "a about also an and any are as at be been but by can could did do does for from had has have he her his how i "
@@ -38,59 +41,68 @@ Term = tuple[str, ...]  # one stem, or neighbouring characters of a script witho
 
 @dataclass(frozen=True)
 class Query:
-    """What a person looks for: `terms` without the commonest words, `text` as typed (for the embedding)."""
+    """What a person looks for.
+
+    `text` is what was typed, without quotation marks (for the embedding); `terms` are its words but for the commonest;
+    `phrases`, those of them that stood in quotation marks, must all be said word for word.
+    """
 
     text: str
     terms: tuple[Term, ...]
+    phrases: tuple[Term, ...] = ()
 
     @property
-    def tsquery(self) -> str:
-        """Return the terms for to_tsquery('simple', ...): any of them; letters and digits only, so no escapes."""
-        return " | ".join(f"({' <-> '.join(term)})" if len(term) > 1 else _lexeme(term[0]) for term in self.terms)
+    def tiers(self) -> list[str]:
+        """Return texts for to_tsquery('simple', ...), from all the words down to half of them.
+
+        Whoever takes the first chunks of the first tier that has enough never ranks all those that hold a common word.
+        The longest words stay longest: they are the rarest. And all are joined by "and", for which an index skips what
+        the rarest word is not in. Letters and digits only, so nothing needs an escape.
+        """
+        must = [_tsquery(term) for term in self.phrases]
+        free = sorted((term for term in self.terms if term not in self.phrases), key=lambda term: -len(" ".join(term)))
+        some = [_tsquery(term) for term in free[:TELLING_TERMS]]
+        fewest = math.ceil(len(some) * FEWEST_TERMS_SHARE)
+        found = [[*must, *some[:size]] for size in range(len(some), fewest, -1)]
+        # At the end those with half of the words; of one word or two each by itself, else with either the longest ones
+        # or the others.
+        halves = [some[:fewest], some[-fewest:]] if some else []
+        found += [[*must, *half] for half in halves]
+        if must:
+            found.append(must)
+        return list(dict.fromkeys(" & ".join(each) for each in found if each))
 
 
 @dataclass(frozen=True)
-class TimedWord:
-    """One word of a chunk with the cue it stands in."""
+class Match:
+    """How well a text answers: different terms in it, those within WINDOW_CHARACTERS and their span, occurrences."""
 
-    text: str
-    start: float
-    end: float
-    segment: int
-    segment_start: float
-
-
-@dataclass(frozen=True)
-class Moment:
-    """The best place in a chunk: times in seconds, the words said there, which of them were asked for, and how many."""
-
-    start_seconds: float
-    end_seconds: float
-    words: tuple[str, ...]
-    marked: frozenset[int]
-    terms_found: int
-    span_seconds: float
-
-    @property
-    def parts(self) -> list[tuple[str, bool]]:
-        """Return the text as `(piece, is_marked)`, spaces included."""
-        found: list[tuple[str, bool]] = []
-        for number, word in enumerate(self.words):
-            gap = " " if number and not is_joined(self.words[number - 1], word) else ""
-            if gap:
-                found.append((gap, False))
-            found.append((word, number in self.marked))
-        return found
-
-    @property
-    def snippet(self) -> str:
-        """Return the text without marks."""
-        return "".join(piece for piece, _ in self.parts)
+    terms: int
+    near: int
+    span: int
+    occurrences: int
 
 
 def parse(text: str) -> Query:
     """Read what a person typed; hostile lengths are cut, an empty query has no terms."""
     text = " ".join(clean(text).split())[:MOST_QUERY_CHARACTERS]
+    phrases = [_phrase(next(filter(None, found.groups()), "")) for found in _QUOTED.finditer(text)]
+    phrases = [phrase for phrase in dict.fromkeys(phrases) if phrase][:MOST_TERMS]
+    free = _terms(_QUOTED.sub(" ", text), is_alone=not phrases)
+    terms = tuple(dict.fromkeys([*phrases, *free]))[:MOST_TERMS]
+    return Query(" ".join(_QUOTED.sub(_bare, text).split()), terms, tuple(phrases))
+
+
+def _phrase(text: str) -> Term:
+    return tuple(part for word in split_words(text) for part in normalise(word))
+
+
+def _bare(found: re.Match[str]) -> str:
+    return next(filter(None, found.groups()), "")
+
+
+def _terms(text: str, *, is_alone: bool) -> list[Term]:
+    """Return the words; the commonest too, when there is nothing else (`is_alone`: no phrase either)."""
     words = split_words(text)
     terms: list[Term] = []
     singles: list[Term] = []
@@ -102,14 +114,16 @@ def parse(text: str) -> Query:
         elif not (before and is_joined(before, word)):
             singles.extend((part,) for part in normalise(word))
     telling = [term for term in singles if term[0] not in _COMMON and (len(term[0]) > 1 or not term[0].isascii())]
-    chosen = [(_stem(term[0]),) for term in telling] if telling or terms else singles
-    return Query(text, tuple(dict.fromkeys(term for term in [*terms, *chosen] if term))[:MOST_TERMS])
+    chosen = [(_stem(term[0]),) for term in telling] if telling or terms or not is_alone else singles
+    return [term for term in [*terms, *chosen] if term]
 
 
 @lru_cache(maxsize=4096)
 def normalise(word: str) -> tuple[str, ...]:
     """Return the parts of a word as search compares them: lower case, Latin accents off, letters and digits only."""
-    plain = unicodedata.normalize("NFKD", word.casefold())
+    if word.isascii():
+        return tuple(_WORD.findall(word.lower()))
+    plain = unicodedata.normalize("NFKD", word.casefold().translate(_LETTERS))
     plain = "".join(letter for letter in plain if not "\u0300" <= letter <= "\u036f")
     return tuple(_WORD.findall(unicodedata.normalize("NFC", plain)))
 
@@ -128,100 +142,59 @@ def fuse(*rankings: Sequence[Key]) -> dict[Key, float]:
     return scores
 
 
-def count_terms(words: Sequence[TimedWord], terms: Sequence[Term]) -> int:
-    """Count how many different terms occur in the words."""
-    return len({term for _, term in _matches(words, terms)})
-
-
-def locate(words: Sequence[TimedWord], terms: Sequence[Term]) -> Moment | None:
-    """Find the moment of a chunk where most of the terms are said, closest together.
-
-    Returns:
-        A moment of at most LONGEST_HIT_SECONDS that starts at most 5 seconds before its first marked word; None when
-        no term occurs.
-    """
-    matches = _matches(words, terms)
-    best: tuple[int, float, int, int] | None = None
-    last = 0
-    for first, (begins, _) in enumerate(matches):
-        while last + 1 < len(matches) and words[matches[last + 1][0]].end - words[begins].start <= WINDOW_SECONDS:
-            last += 1
-        last = max(last, first)
-        inside = matches[first : last + 1]
-        ends = _shortest_end(inside)
-        found = (len({term for _, term in inside}), words[begins].start - words[ends].end, -begins, ends)
-        if best is None or found > best:
-            best = found
-    return _moment(words, terms, -best[2], best[3], best[0]) if best else None
-
-
-def opening(words: Sequence[TimedWord]) -> Moment | None:
-    """Return the first cue of a chunk: where a hit by meaning points when none of the words are said."""
-    return _moment(words, (), 0, 0, 0) if words else None
-
-
-def timed(words: Iterable[Word], segment: int, segment_start: float) -> list[TimedWord]:
-    """Attach their cue to words."""
-    return [TimedWord(word.text, word.start, word.end, segment, segment_start) for word in words]
-
-
-def _shortest_end(inside: list[tuple[int, int]]) -> int:
-    wanted = len({term for _, term in inside})
-    seen: set[int] = set()
-    for position, term in inside:
-        seen.add(term)
-        if len(seen) == wanted:
-            return position
-    return inside[-1][0]
-
-
-def _moment(words: Sequence[TimedWord], terms: Sequence[Term], begins: int, ends: int, found: int) -> Moment:
-    first = words[begins]
-    start = first.segment_start if first.start - first.segment_start <= LEAD_SECONDS else first.start - 1
-    inside = [
-        word
-        for word in words
-        if first.segment <= word.segment <= words[ends].segment
-        and word.end <= start + LONGEST_HIT_SECONDS
-        and word.start >= start
-    ] or [first]
-    return Moment(
-        start_seconds=round(max(0.0, start), 3),
-        end_seconds=round(min(inside[-1].end, start + LONGEST_HIT_SECONDS), 3),
-        words=tuple(word.text for word in inside),
-        marked=frozenset(position for position, _ in _matches(inside, terms)),
-        terms_found=found,
-        span_seconds=words[ends].end - first.start,
+def match(text: str, terms: Sequence[Term]) -> Match:
+    """Look for the terms in a chunk's `search_text`."""
+    padded = f" {text} "
+    places = sorted(
+        (found.start(), found.end(), number)
+        for number, term in enumerate(terms)
+        for found in _pattern(term).finditer(padded)
     )
+    near, span, first = 0, 0, 0
+    for last, (_, ends, _) in enumerate(places):
+        while ends - places[first][0] > WINDOW_CHARACTERS and first < last:
+            first += 1
+        here = len({number for _, _, number in places[first : last + 1]})
+        width = ends - places[first][0]
+        if here > near or (here == near and width < span):
+            near, span = here, width
+    return Match(len({number for _, _, number in places}), near, span, len(places))
 
 
-def _matches(words: Sequence[TimedWord], terms: Sequence[Term]) -> list[tuple[int, int]]:
-    """Return `(position of the word, number of the term)` for every occurrence, in order; a phrase marks each word."""
-    found: list[tuple[int, int]] = []
-    normal = [normalise(word.text) for word in words]
-    for position, parts in enumerate(normal):
-        for number, term in enumerate(terms):
-            if len(term) == 1:
-                if any(_is_form_of(part, term[0]) for part in parts):
-                    found.append((position, number))
-            elif parts[-1:] == term[:1] and normal[position : position + len(term)] == [(each,) for each in term]:
-                found.extend((position + offset, number) for offset in range(len(term)))
-    return sorted(found)
+def has_all(text: str, phrases: Sequence[Term]) -> bool:
+    """Tell whether each phrase is said in a chunk's `search_text`."""
+    return all(_pattern(phrase).search(f" {text} ") for phrase in phrases)
 
 
-def _is_form_of(part: str, stem: str) -> bool:
-    if len(stem) < _SHORTEST_STEM:
-        return part == stem
-    return part.startswith(stem)
+def has_part(text: str, terms: Sequence[Term]) -> bool:
+    """Tell whether any word of the terms is in a `search_text`: a phrase may go on in the next one."""
+    padded = f" {text} "
+    return any(_pattern((part,) if len(term) == 1 else (part, "")).search(padded) for term in terms for part in term)
+
+
+@lru_cache(maxsize=1024)
+def _pattern(term: Term) -> re.Pattern[str]:
+    """Match what `_tsquery` finds, in a text of letters, digits and single spaces, with one at either end.
+
+    It begins with plain characters, for which a text is searched many times faster than for a boundary.
+    """
+    return re.compile(f" {term[0]}" if is_stem(term) else f" {' '.join(filter(None, term))}(?= )")
+
+
+def is_stem(term: Term) -> bool:
+    """Tell whether a term finds every word that begins with it, and not only itself."""
+    return len(term) == 1 and len(term[0]) >= SHORTEST_STEM
 
 
 def _stem(word: str) -> str:
     """Cut an ending off, so that "chunk" finds "chunks" and "chunking"; words compare by this beginning."""
     for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM:
+        if word.endswith(ending) and len(word) - len(ending) >= SHORTEST_STEM:
             return word[: -len(ending)]
     return word
 
 
-def _lexeme(stem: str) -> str:
-    return f"{stem}:*" if len(stem) >= _SHORTEST_STEM else stem
+def _tsquery(term: Term) -> str:
+    if len(term) > 1:
+        return f"({' <-> '.join(term)})"
+    return f"{term[0]}:*" if is_stem(term) else term[0]

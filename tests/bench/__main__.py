@@ -1,4 +1,4 @@
-"""Run every measurement that is named, or all: `python -m tests.bench [engine engine.steps live page start uploads]`.
+"""Run every measurement that is named, or all: `python -m tests.bench [engine engine.steps live page search start uploads]`.
 
 A module of this folder has `main()`, which prints its table; what follows a dot is a part of that. Rates depend on the
 machine; ratios hardly do.
