@@ -145,7 +145,11 @@ def summary(video: Video) -> dict[str, Any]:
 def details(video: Video) -> dict[str, Any]:
     """Return everything about one video."""
     error = {"code": video.error_code, "message": video.error_message} if video.error_message else None
-    return summary(video) | _more(video) | {"progress": progress.progress(video), "error": error}
+    return summary(video) | _more(video) | {
+        "progress": progress.progress(video),
+        "error": error,
+        "playback": playback_pages.about(video),
+    }
 
 
 def _more(video: Video) -> dict[str, Any]:
