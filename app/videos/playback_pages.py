@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, redirect, render_template, url_for
@@ -14,7 +13,6 @@ from app.errors import NotFound
 from app.videos import pages, playback, queries, rendering
 from app.videos.models import Video
 from app.videos.routes_library import do_and_say
-from app.web import absolute_url
 
 
 def add_to(bp: Blueprint) -> None:
@@ -28,21 +26,6 @@ def make_rendition(video_id: UUID) -> ResponseReturnValue:
     """Have a copy made that browsers play."""
     do_and_say(video_id, rendering.request, "A copy that your browser can play is being made.")
     return redirect(url_for("videos.show", video_id=video_id), 303)
-
-
-def about(video: Video) -> dict[str, Any]:
-    """Return what programs are told: `{status, url, percent, error}`.
-
-    `status`: `original` (browsers play the uploaded file), `making`, `ready` (a copy), `failed`, or `none` (browsers do
-    not play it, and no copy was asked for). `url` is there when there is something to play; it needs the key, too.
-    """
-    (status, run), kind = rendering.state(video), playback.playing_kind(video)
-    return {
-        "status": status or ("original" if kind else "none"),
-        "url": absolute_url("videos.media", video_id=video.id, kind=kind) if kind else None,
-        "percent": (run.progress or {}).get("percent") if run else None,
-        "error": rendering.problem(video) if status == "failed" else None,
-    }
 
 
 def fragment(video: Video) -> str:

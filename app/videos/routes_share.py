@@ -13,7 +13,17 @@ from flask_login import current_user, login_required
 from app.adapters import llm
 from app.errors import NotFound
 from app.extensions import limiter
-from app.videos import exports, pages, playback, queries, queries_share, rendering, routes_media, service_share, share_links
+from app.videos import (
+    exports,
+    pages,
+    playback,
+    queries,
+    queries_share,
+    rendering,
+    routes_media,
+    service_share,
+    share_links,
+)
 from app.videos import queries_transcript as transcripts
 from app.videos.models import Share, Video
 
