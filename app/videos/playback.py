@@ -32,11 +32,16 @@ class Tracks(Protocol):
     """What is known of a file: a `Probe` or a `Video`."""
 
     @property
-    def media_type(self) -> str: ...
+    def media_type(self) -> str:
+        """The type as which it is served."""
+
     @property
-    def video_codec(self) -> str | None: ...
+    def video_codec(self) -> str | None:
+        """The picture's codec, by its name in FFmpeg."""
+
     @property
-    def audio_codec(self) -> str | None: ...
+    def audio_codec(self) -> str | None:
+        """The sound's codec, by its name in FFmpeg."""
 
 
 def browsers_play(found: Tracks) -> bool:

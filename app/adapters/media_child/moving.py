@@ -10,6 +10,7 @@ from typing import Any
 import av
 from av.container import InputContainer
 from av.filter import Graph
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
 from .opening import open_media
@@ -148,7 +149,9 @@ class _Shape:
 
     def _turning(self) -> Graph:
         graph = Graph()
-        last = graph.add_buffer(width=self._size[0], height=self._size[1], format="yuv420p", time_base=Fraction(1, 25))
+        last = graph.add_buffer(
+            width=self._size[0], height=self._size[1], format=VideoFormat("yuv420p"), time_base=Fraction(1, 25)
+        )
         for name, _, arguments in (each.partition("=") for each in TURNS[self._found.turns].split(",")):
             added = graph.add(name, arguments or None)
             last.link_to(added)

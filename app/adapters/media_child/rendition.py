@@ -19,7 +19,6 @@ from typing import Any
 import av
 from av.audio.frame import AudioFrame
 from av.container import InputContainer, OutputContainer
-from av.video.frame import VideoFrame
 
 from .moving import Look, frames, look
 from .opening import MediaError, open_media

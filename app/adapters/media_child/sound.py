@@ -30,7 +30,7 @@ def samples(path: str, rate: int, longest_seconds: float) -> Iterator[Samples]:
 
 
 def stereo(path: str, rate: int, longest_seconds: float) -> Iterator[Samples]:
-    """Yield the same as `samples` on two channels: arrays of two rows, fitted to the time of the file in the same way."""
+    """Yield the same as `samples` on two channels: arrays of two rows, fitted to the time of the file the same."""
     yield from _samples(path, rate, longest_seconds, "stereo")
 
 
@@ -79,10 +79,10 @@ def _blocks(container: InputContainer, rate: int, layout: str) -> Iterator[tuple
             resampler = _resampler(rate, layout)
             parts = resampler.resample(frame)
         for part in parts:
-            yield start, part.to_ndarray()
+            yield start, np.asarray(part.to_ndarray(), np.float32)
             start = None
     for part in resampler.resample(None):
-        yield None, part.to_ndarray()
+        yield None, np.asarray(part.to_ndarray(), np.float32)
 
 
 def _resampler(rate: int, layout: str) -> av.AudioResampler:
