@@ -5,8 +5,11 @@ A decoder that crashes, hangs or swallows memory costs that one file, with a sen
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +26,9 @@ logger = log.get(__name__)
 CHILD = Path(__file__).with_name("media_child")
 SLOWEST_PROBE_BYTES_PER_SECOND = 20_000_000
 TOO_LARGE_INSIDE = "unpacks-too-large"
+NO_ROOM = "no-room"
+# A copy of 1080p takes about as long as it plays on two slow cores, of larger pictures several times that.
+COPY_SECONDS, COPY_SECONDS_EACH, COPY_THREADS = 300.0, 4.0, 4
 ACCEPTED = "MP4, M4V, MOV, WebM, MKV, AVI, MP3, M4A, WAV, FLAC or OGG"
 
 
@@ -47,6 +53,7 @@ class Probe:
     content_hash: str
     audio_codec: str
     video_codec: str | None = None
+    pixel_format: str | None = None  # how the picture's points are kept, such as yuv420p
     width: int | None = None
     height: int | None = None
     subtitles: tuple[TextTrack, ...] = ()
@@ -60,6 +67,17 @@ class Piece:
     start_seconds: float
     end_seconds: float
     speech: tuple[tuple[float, float], ...] = ()  # where it is louder than its background; also from the beginning
+
+
+@dataclass(frozen=True)
+class Rendition:
+    """A copy that browsers play; the sizes of the picture are None where there is only sound."""
+
+    media_type: str
+    extension: str
+    size_bytes: int
+    width: int | None = None
+    height: int | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +111,7 @@ SENTENCES = {
         "This file unpacks to more than can be handled here. "
         "Convert it to MP4 (H.264 and AAC) of a usual size and try again."
     ),
+    NO_ROOM: "The copy is larger than the room that is left for it.",
 }
 
 
@@ -115,6 +134,16 @@ class Media(Protocol):
 
     def subtitles(self, path: Path) -> list[Subtitles]:
         """Return the text tracks that have cues."""
+
+    def make_rendition(
+        self, path: Path, out: Path, *, duration_seconds: float, most_bytes: int, tell: Callable[[float], None]
+    ) -> Rendition:
+        """Write a copy that browsers play to `out`, of at most `most_bytes`.
+
+        `tell` is called a few times a second with how much of it there is, 0 to 1; when it raises, the making ends
+        and the error goes on. `Unusable` with the code NO_ROOM: it would be larger. What was written then is left to
+        the caller, who also gives a folder of its own: a file about the progress lies beside it.
+        """
 
 
 @dataclass(frozen=True)
@@ -173,19 +202,48 @@ class ChildMedia:
             for track in self._call("texts.subtitles", {"path": str(path)})
         ]
 
-    def _call(self, function: str, request: dict[str, Any], *, wall_seconds: float = math.inf) -> Any:
-        outside.before_outside_call()
-        limits = child.Limits(
-            wall_seconds=min(wall_seconds, self.limits.wall_seconds),
-            cpu_seconds=self.limits.cpu_seconds,
-            memory_bytes=self.limits.memory_bytes,
+    def make_rendition(
+        self, path: Path, out: Path, *, duration_seconds: float, most_bytes: int, tell: Callable[[float], None]
+    ) -> Rendition:
+        """See Media. Time and room fit the length of the file; memory does not grow with it."""
+        progress = out.with_name(f"{out.name}.progress")
+        request = {
+            "path": str(path),
+            "out": str(out),
+            "progress": str(progress),
+            "duration_seconds": duration_seconds,
+            "longest_seconds": min(self.longest_seconds, duration_seconds + 60),
+        }
+        wall = COPY_SECONDS + COPY_SECONDS_EACH * duration_seconds
+        limits = replace(
+            self.limits, wall_seconds=wall, cpu_seconds=int(wall * COPY_THREADS), file_bytes=max(1, most_bytes)
         )
+
+        def watch() -> None:
+            share = 0.0
+            with contextlib.suppress(OSError, ValueError):  # not there yet, or being written
+                share = float(progress.read_text(encoding="ascii"))
+            tell(share)
+
+        found = self._ask("rendition.make_rendition", request, limits, watch)
+        return Rendition(**found)
+
+    def _call(self, function: str, request: dict[str, Any], *, wall_seconds: float = math.inf) -> Any:
+        limits = replace(self.limits, wall_seconds=min(wall_seconds, self.limits.wall_seconds))
+        return self._ask(function, request, limits)
+
+    def _ask(
+        self, function: str, request: dict[str, Any], limits: child.Limits, watch: Callable[[], None] | None = None
+    ) -> Any:
+        outside.before_outside_call()
         try:
-            answer = child.call(CHILD, function, request, limits)
+            answer = child.call(CHILD, function, request, limits, watch)
         except child.ChildRaised as error:
             logger.info("media.refused", function=function, kind=error.kind, reason=error.code, detail=error.message)
             if error.code in map(str, FULL):  # the disk's fault, not the file's
                 raise StorageFull from error
+            if error.code == str(errno.EFBIG):
+                raise Unusable(NO_ROOM) from error
             raise Unusable(error.code if error.kind == "MediaError" else "damaged") from error
         except (child.ChildTimeout, child.ChildOutOfMemory) as error:
             code = "too-demanding" if isinstance(error, child.ChildTimeout) else TOO_LARGE_INSIDE
@@ -206,6 +264,7 @@ class FakeMedia:
     found: Probe | Unusable
     pieces: list[Piece] = field(default_factory=list)
     tracks: list[Subtitles] = field(default_factory=list)
+    rendition: bytes | Unusable = b"a copy"
     calls: list[str] = field(default_factory=list)
 
     def probe(self, path: Path) -> Probe:
@@ -236,6 +295,19 @@ class FakeMedia:
         """Return the prepared tracks."""
         self._note(f"subtitles {path.name}")
         return self.tracks
+
+    def make_rendition(
+        self, path: Path, out: Path, *, duration_seconds: float, most_bytes: int, tell: Callable[[float], None]
+    ) -> Rendition:
+        """Say that half is done, then write or raise what was prepared."""
+        self._note(f"make_rendition {path.name}, {duration_seconds:g}")
+        tell(0.5)
+        if isinstance(self.rendition, Unusable):
+            raise self.rendition
+        if len(self.rendition) > most_bytes:
+            raise Unusable(NO_ROOM)
+        out.write_bytes(self.rendition)
+        return Rendition("video/mp4", "mp4", len(self.rendition), 320, 180)
 
     def _note(self, call: str) -> None:
         outside.before_outside_call()

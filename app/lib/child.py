@@ -23,6 +23,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +33,7 @@ MAIN = Path(__file__).with_name("child_main.py")
 GIB = 1024**3
 # One thread for linear algebra: its pools would take 30 MB of the memory limit for each core of a big machine.
 ENVIRONMENT = {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+WATCH_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,9 @@ class ChildRaised(ChildError):
         self.kind, self.code, self.message = kind, code, message
 
 
-def call(target: Path, function: str, request: dict[str, Any], limits: Limits) -> Answer:
+def call(
+    target: Path, function: str, request: dict[str, Any], limits: Limits, watch: Callable[[], None] | None = None
+) -> Answer:
     """Call `function(**request)` of the module or package at `target` in a child, and wait for its answer.
 
     Args:
@@ -85,6 +90,7 @@ def call(target: Path, function: str, request: dict[str, Any], limits: Limits) -
         function: the name of a function there, in a package `module.function`; arguments and result are JSON.
         request: the keyword arguments.
         limits: what the child may use.
+        watch: called about four times a second meanwhile; when it raises, the child is killed and the error goes on.
 
     Raises:
         ChildTimeout, ChildOutOfMemory, ChildCrashed, ChildRaised: see there; nothing of the child is left running.
@@ -100,11 +106,13 @@ def call(target: Path, function: str, request: dict[str, Any], limits: Limits) -
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         stdin.write(json.dumps(order).encode())
         stdin.seek(0)
-        code, is_late = _run(limits, stdin, stdout, stderr)
+        code, is_late = _run(limits, stdin, stdout, stderr, watch)
         return _read(code, is_late=is_late, limits=limits, stdout=stdout, stderr=stderr)
 
 
-def _run(limits: Limits, stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes]) -> tuple[int, bool]:
+def _run(
+    limits: Limits, stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes], watch: Callable[[], None] | None
+) -> tuple[int, bool]:
     process = subprocess.Popen(  # noqa: S603  (our own interpreter and file)
         [sys.executable, "-I", str(MAIN)],
         stdin=stdin,
@@ -115,11 +123,32 @@ def _run(limits: Limits, stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes])
         close_fds=True,
     )
     try:
+        if watch is not None:
+            _watch(process, limits.wall_seconds, watch)
         return process.wait(limits.wall_seconds), False
     except subprocess.TimeoutExpired:
         return -signal.SIGKILL, True
     finally:
         _kill_group(process)
+
+
+def _watch(process: subprocess.Popen[bytes], seconds: float, watch: Callable[[], None]) -> None:
+    """Call `watch` until the process has ended.
+
+    Raises:
+        TimeoutExpired: it has not within `seconds`.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        rest = until - time.monotonic()
+        try:
+            process.wait(max(0.0, min(WATCH_SECONDS, rest)))
+        except subprocess.TimeoutExpired:
+            if rest <= WATCH_SECONDS:
+                raise
+        else:
+            return
+        watch()
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -17,11 +17,23 @@ from flask_login import current_user, login_required
 
 from app.adapters.storage import check_key, storage, telling_when_full
 from app.errors import AppError, Invalid, NotFound
-from app.videos import forms, links, progress, queries, queries_library, receiving, service, service_uploads
+from app.videos import (
+    forms,
+    links,
+    playback,
+    progress,
+    queries,
+    queries_library,
+    receiving,
+    rendering,
+    service,
+    service_uploads,
+)
 from app.videos.captions import MAX_BYTES as MOST_CAPTION_BYTES
 from app.videos.details import clean_filename
 from app.videos.models import FINAL, Video
 from app.videos.service_intake import AlreadyThere
+from app.web import absolute_url
 
 bp = Blueprint("videos_api", __name__)
 
@@ -145,7 +157,30 @@ def summary(video: Video) -> dict[str, Any]:
 def details(video: Video) -> dict[str, Any]:
     """Return everything about one video."""
     error = {"code": video.error_code, "message": video.error_message} if video.error_message else None
-    return summary(video) | _more(video) | {"progress": progress.progress(video), "error": error}
+    return (
+        summary(video)
+        | _more(video)
+        | {
+            "progress": progress.progress(video),
+            "error": error,
+            "playback": _playback(video),
+        }
+    )
+
+
+def _playback(video: Video) -> dict[str, Any]:
+    """Return `{status, url, percent, error}`.
+
+    `status`: `original` (browsers play the uploaded file), `making`, `ready` (a copy), `failed`, or `none` (browsers do
+    not play it, and no copy was asked for). `url` is there when there is something to play; it needs the key, too.
+    """
+    (status, run), kind = rendering.state(video), playback.playing_kind(video)
+    return {
+        "status": status or ("original" if kind else "none"),
+        "url": absolute_url("videos.media", video_id=video.id, kind=kind) if kind else None,
+        "percent": (run.progress or {}).get("percent") if run else None,
+        "error": rendering.problem(video) if status == "failed" else None,
+    }
 
 
 def _more(video: Video) -> dict[str, Any]:

@@ -17,6 +17,7 @@ CHUNK_REQUESTED = "video/chunk.requested"  # "chunk again" -> generate-embedding
 BATCH_REPROCESS = "video/embeddings.batch-reprocess"  # bulk action, API, command line -> reprocess-embeddings
 RENEW_REQUESTED = "video/renew.requested"  # "transcribe again" of all that the sandbox made -> renew-videos
 DESCRIBE_REQUESTED = "video/describe.requested"  # "describe again" -> describe-video
+RENDITION_REQUESTED = "video/rendition.requested"  # an upload that browsers do not play, "try again" -> make-rendition
 DELETED = "video/deleted"  # service_library.delete -> purge-video
 READY = "video/ready"  # generate-embeddings -> send-video-notice
 FAILED = "video/failed"  # the on_failure hooks -> send-video-notice

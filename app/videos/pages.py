@@ -45,8 +45,6 @@ SOURCE_WORDS = {
     "restore": "restored",
 }
 UNSURE, SANDBOX_UNSURE = 0.5, 0.3
-UNPLAYABLE = ("video/x-msvideo",)
-PLAYABLE_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "theora", "aac", "mp3", "opus", "vorbis", "flac")
 
 
 @dataclass(frozen=True)
@@ -114,14 +112,6 @@ def may_watch(user: Any, video_id: UUID) -> bool:
     """Tell whether a person may watch a video: only its owner, administrators included."""
     video = db.session.get(Video, video_id)
     return video is not None and video.deleted_at is None and video.owner_id == getattr(user, "id", None)
-
-
-def is_playable(video: Video) -> bool:
-    """Tell whether browsers can play the file; where only some can, the page finds out itself."""
-    codecs = {video.video_codec or "h264", video.audio_codec or "aac"}
-    return video.media_type not in UNPLAYABLE and all(
-        codec in PLAYABLE_CODECS or codec.startswith("pcm_") for codec in codecs
-    )
 
 
 def step_lines(steps: Sequence[Any]) -> list[StepLine]:

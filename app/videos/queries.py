@@ -92,8 +92,12 @@ def find_deleted(owner_id: UUID, video_id: UUID | str | None) -> Video | None:
 
 
 def stored_bytes(owner_id: UUID) -> int:
-    """Return what a person stores here, in bytes: videos, deleted ones until they are gone, and uploads under way."""
-    videos = sa.select(sa.func.coalesce(sa.func.sum(Video.size_bytes), 0)).where(Video.owner_id == owner_id)
+    """Return what a person stores here, in bytes.
+
+    That is videos and their copies for browsers, deleted ones until they are gone, and uploads under way.
+    """
+    of_each = Video.size_bytes + Video.rendition_bytes
+    videos = sa.select(sa.func.coalesce(sa.func.sum(of_each), 0)).where(Video.owner_id == owner_id)
     uploads = sa.select(sa.func.coalesce(sa.func.sum(Upload.length_bytes), 0)).where(
         Upload.owner_id == owner_id, _is_under_way()
     )

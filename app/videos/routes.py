@@ -10,6 +10,7 @@ from app.videos import (
     api_editing,
     api_transcript,
     outline_pages,
+    playback_pages,
     queries,
     renew_pages,
     routes_bulk,
@@ -36,6 +37,7 @@ PAGES = (
     api_transcript,
     api_editing,
     outline_pages,
+    playback_pages,
     renew_pages,
 )
 

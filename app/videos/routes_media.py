@@ -21,7 +21,7 @@ TYPES = {"jpg": "image/jpeg", "vtt": "text/vtt; charset=utf-8", "srt": "applicat
 
 def add_to(bp: Blueprint) -> None:
     """Add these addresses to the room's blueprint."""
-    bp.add_url_rule("/videos/<uuid:video_id>/<any(source, poster, captions):kind>", "media", show_media)
+    bp.add_url_rule("/videos/<uuid:video_id>/<any(source, rendition, poster, captions):kind>", "media", show_media)
     bp.add_url_rule("/media/<token>", "signed_media", show_signed)
 
 
@@ -48,6 +48,8 @@ def send_file_of(video: Video, kind: str) -> Response:
     said = {"source": video.media_type, "rendition": video.rendition_type}.get(kind)
     content_type = said or TYPES[key.rpartition(".")[2]]
     etag = f"{video.content_hash[:32]}-{kind}"
+    if kind == "rendition":  # a copy that was made anew has another name
+        etag += f"-{key.rpartition('/')[2].partition('.')[0]}"
     size, modified_at = storage().size(key), storage().modified_at(key).replace(microsecond=0)
     wanted = _wanted(size, etag, modified_at)
     if wanted is None:

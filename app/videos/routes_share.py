@@ -13,7 +13,17 @@ from flask_login import current_user, login_required
 from app.adapters import llm
 from app.errors import NotFound
 from app.extensions import limiter
-from app.videos import exports, pages, queries, queries_share, routes_media, service_share, share_links
+from app.videos import (
+    exports,
+    pages,
+    playback,
+    queries,
+    queries_share,
+    rendering,
+    routes_media,
+    service_share,
+    share_links,
+)
 from app.videos import queries_transcript as transcripts
 from app.videos.models import Share, Video
 
@@ -81,8 +91,8 @@ def shared(token: str) -> str:
         "videos/shared.html",
         video=video,
         files={kind: _file_url(found, kind) for kind in ("poster", "transcript")},
-        source=_file_url(found, share_links.playing_kind(video)),
-        is_playable=pages.is_playable(video) or share_links.playing_kind(video) == "rendition",
+        source=_file_url(found, kind) if (kind := playback.playing_kind(video)) else "",
+        is_making=rendering.state(video)[0] == "making",
         start_seconds=max(0.0, request.args.get("t", 0.0, type=float)),
         query=request.args.get("q", "")[:300],
         transcript=transcript,

@@ -14,7 +14,7 @@ from app.errors import Conflict
 from app.lib.clock import now
 from app.lib.ids import new_id
 from app.lib.text import pluralise
-from app.videos import events, prices, service_library, service_transcript, spoken
+from app.videos import events, prices, rendering, service_library, service_transcript, spoken
 from app.videos.details import MOST_TAGS
 from app.videos.models import FINAL, Video
 
@@ -106,7 +106,7 @@ def delete(videos: Sequence[Video]) -> Outcome:
     """Remove all from sight in one moment, so that one undo takes them back; they go for good 30 s later."""
     moment = now()
     for video in videos:
-        is_active = video.status not in FINAL
+        is_active = video.status not in FINAL or video.rendition_status == "making"
         video.deleted_at = moment
         if is_active:
             service_library.stop(video, "the video was deleted")
@@ -132,6 +132,7 @@ def restore(videos: Sequence[Video]) -> int:
     if not count:
         raise Conflict("It is too late to take this back: it is gone. Upload the file again.")
     for video in videos:
+        rendering.take_up(video)
         live.touch(f"video:{video.id}")
         live.touch(f"videos:{video.owner_id}")
     return count

@@ -16,7 +16,7 @@ from app.db import db, end_reading, on_rollback, separately
 from app.errors import Conflict, NotFound
 from app.lib.ids import new_id
 from app.lib.text import duration
-from app.videos import captions, events, links, queries, service_uploads, turns
+from app.videos import captions, events, links, playback, queries, rendering, service_uploads, turns
 from app.videos.details import Details, title_of
 from app.videos.models import Upload, Video
 from app.web import settings
@@ -45,6 +45,8 @@ def accept_file(
     video_id: UUID | None = None,
 ) -> Video:
     """Make a video of the file at `path`, which is moved away, and send `video/uploaded` with the caller's commit.
+
+    Where browsers do not play it, a copy that they play is asked for as well.
 
     The file is looked at first, outside of any transaction. If the commit fails, what was stored is removed; a
     process that dies before it leaves files that `service_uploads.remove_expired` finds by the upload's `video_id`.
@@ -77,6 +79,8 @@ def accept_file(
         turns.until_the_end("content", stack.pop_all().close)  # only then does the next one find this video
     db.session.add(video)
     engine.send(events.UPLOADED, events.payload(video, new_id()), owner_id=owner_id)
+    if not playback.browsers_play(found):
+        rendering.ask(video)
     live.touch(f"videos:{owner_id}")
     logger.info("video.accepted", video_id=str(video.id), seconds=found.duration_seconds, bytes=found.size_bytes)
     return video

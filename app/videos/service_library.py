@@ -17,7 +17,7 @@ from app.engine import RetryAfter, RunView
 from app.errors import Conflict
 from app.lib.clock import now
 from app.lib.ids import new_id, parse_id
-from app.videos import events, links, spoken, statuses, video_runs
+from app.videos import events, links, rendering, spoken, statuses, video_runs
 from app.videos.events import PIPELINE
 from app.videos.models import FINAL, Upload, Video
 
@@ -127,12 +127,13 @@ def reprocess(video: Video) -> None:
 
 
 def cancel(video: Video) -> None:
-    """Stop work on a video: no further step begins, results so far are kept.
+    """Stop work on a video, also on its copy for browsers: no further step begins, results so far are kept.
 
     Raises:
         Conflict: nothing is under way.
     """
-    if not _change_status(video, _ACTIVE, "cancelled"):
+    is_rendering = rendering.stop(video, "cancelled by its owner")
+    if not _change_status(video, _ACTIVE, "cancelled") and not is_rendering:
         raise Conflict("Nothing is under way for this video, so there is nothing to cancel.")
     _cancel_runs(video, "cancelled by its owner")
 
@@ -148,6 +149,7 @@ def delete(video: Video) -> None:
 
 def stop(video: Video, reason: str) -> None:
     """Stop whatever is done to a video, which may be nothing."""
+    rendering.stop(video, reason)
     _change_status(video, _ACTIVE, "cancelled")
     _cancel_runs(video, reason)
 
@@ -163,6 +165,7 @@ def restore(video: Video) -> None:
     )
     if changed.rowcount != 1:  # type: ignore[attr-defined]
         raise Conflict("It is too late to take this back: the video is gone. Upload the file again.")
+    rendering.take_up(video)
     live.touch(f"video:{video.id}")
     live.touch(f"videos:{video.owner_id}")
 

@@ -11,7 +11,6 @@ from uuid import UUID
 from itsdangerous import BadData, Signer, URLSafeSerializer
 
 from app.lib.ids import parse_id
-from app.videos.models import Video
 from app.web import absolute_url, settings
 
 FILES = ("source", "rendition", "poster", "transcript")
@@ -53,11 +52,6 @@ def read_file_token(token: str) -> tuple[UUID, str] | None:
         return None
     share_id = parse_id(identity)
     return (share_id, kind) if share_id and kind in FILES and until > time.time() else None
-
-
-def playing_kind(video: Video) -> str:
-    """Return which file a visitor plays: the copy made for browsers where there is one, else the original."""
-    return "rendition" if video.rendition_status == "ready" and video.rendition_key else "source"
 
 
 def _page_signer() -> Signer:

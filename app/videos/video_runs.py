@@ -8,6 +8,7 @@ from app.videos.events import PIPELINE
 from app.videos.models import Video
 
 REINDEX = "reindex-transcript"  # lets search follow an edit; an afternoon of corrections makes hundreds of its runs
+RENDITION = "make-rendition"
 
 
 def list_pipeline_runs(video: Video, limit: int = 20) -> list[RunView]:
@@ -19,6 +20,11 @@ def list_pipeline_runs(video: Video, limit: int = 20) -> list[RunView]:
 def find_reindexing(video: Video) -> RunView | None:
     """Return the newest run by which search follows an edit."""
     return next(iter(_list_runs(video, REINDEX, 1)), None)
+
+
+def find_rendition(video: Video) -> RunView | None:
+    """Return the newest run that makes, or has made, the copy for browsers."""
+    return next(iter(_list_runs(video, RENDITION, 1)), None)
 
 
 def _list_runs(video: Video, workflow: str, limit: int) -> list[RunView]:

@@ -290,7 +290,10 @@
   look();
   const start = Number(page.dataset.start);
   if (player) {
-    const giveUp = () => player.closest(".watch-player").classList.add("watch-unplayable");
+    const giveUp = () => {
+      player.closest(".watch-player").classList.add("watch-unplayable");
+      player.controls = false; // what stays is the poster
+    };
     player.addEventListener("error", giveUp);
     if (player.error) giveUp(); // it happened before this script ran
     player.addEventListener("timeupdate", show);

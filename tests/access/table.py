@@ -155,12 +155,13 @@ PATCH   401 204 404 404 204 404 404 401  /uploads/<upload_id>
 POST    401 204 404 404 204 404 404 401  /uploads/<upload_id>
 GET     302 200 200 200 200 200 200 302  /videos
 GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>
-GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/<any(source, poster, captions):kind>
+GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/<any(source, rendition, poster, captions):kind>
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/cancel
 GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/card
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/chunk-again
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/delete
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/describe
+POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/make-rendition
 GET     302 200 404 404 200 404 404 302  /videos/<uuid:video_id>/details
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/details
 POST    302 303 404 404 303 404 404 302  /videos/<uuid:video_id>/restore

@@ -15,6 +15,7 @@ VIEWS = {
     ("video", "outline"): ("video", ALICE),
     ("video", "line"): ("video", ALICE),
     ("video", "page"): ("video", ALICE),
+    ("video", "playback"): ("video", ALICE),
     ("run", "batch"): ("batch run", ALICE),
     ("run", "page"): ("video run", ALICE),
     ("run", "renewal"): ("renewal run", ALICE),

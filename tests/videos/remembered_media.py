@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from app.adapters.media import Media, Piece, Probe, Subtitles
+from app.adapters.media import Media, Piece, Probe, Rendition, Subtitles
 from app.lib import outside
 
 
@@ -48,6 +48,9 @@ class RememberedMedia:
 
         pieces = self._ask(path, f"pieces {max_seconds} {search_seconds}", cut)
         return [replace(piece, path=Path(shutil.copy(piece.path, folder / piece.path.name))) for piece in pieces]
+
+    def make_rendition(self, path: Path, out: Path, **more: Any) -> Rendition:
+        return self.real.make_rendition(path, out, **more)
 
     def _ask(self, path: Path, request: str, call: Callable[[], Any]) -> Any:
         outside.before_outside_call()

@@ -31,6 +31,7 @@ from app.accounts.service.usage import (
     give_back,
     record_usage,
     register_storage,
+    storage_left,
     storage_used,
 )
 
@@ -69,6 +70,7 @@ __all__ = [
     "revoke_key",
     "revoke_session",
     "start_sign_in",
+    "storage_left",
     "storage_used",
     "try_model",
     "unsubscribe",

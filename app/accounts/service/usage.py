@@ -121,6 +121,11 @@ def storage_used(owner_id: UUID) -> int:
     return sum(counter(owner_id) for counter in current_app.extensions.get(STORAGE_COUNTERS, []))
 
 
+def storage_left(owner_id: UUID) -> int:
+    """Return how many bytes a person may still store; below 0 when a quota was lowered under what is stored."""
+    return limits_of(db.session.get(User, owner_id)).storage_quota_bytes - storage_used(owner_id)
+
+
 def ensure_storage(owner_id: UUID, more_bytes: int) -> None:
     """Make sure that `more_bytes` fit the storage quota, under the person's row lock until the caller's commit.
 

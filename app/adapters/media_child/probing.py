@@ -46,6 +46,7 @@ def probe(path: str) -> dict[str, Any]:
             "size_bytes": Path(path).stat().st_size,
             "content_hash": _sha256(path),
             "video_codec": _codec_name(picture) if picture else None,
+            "pixel_format": picture.codec_context.pix_fmt if picture else None,
             "audio_codec": _codec_name(sound),
             "width": picture.codec_context.width if picture else None,
             "height": picture.codec_context.height if picture else None,

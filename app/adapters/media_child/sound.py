@@ -25,15 +25,25 @@ def samples(path: str, rate: int, longest_seconds: float) -> Iterator[Samples]:
     own times come out as silence. Packets that cannot be decoded are left out (their time becomes silence).
     Ends after `longest_seconds`.
     """
+    for block in _samples(path, rate, longest_seconds, "mono"):
+        yield block[0]
+
+
+def stereo(path: str, rate: int, longest_seconds: float) -> Iterator[Samples]:
+    """Yield the same as `samples` on two channels: arrays of two rows, fitted to the time of the file the same."""
+    yield from _samples(path, rate, longest_seconds, "stereo")
+
+
+def _samples(path: str, rate: int, longest_seconds: float, layout: str) -> Iterator[Samples]:
     with open_media(path) as container:
         done, limit = 0, int(longest_seconds * rate)
-        for start, block in _blocks(container, rate):
+        for start, block in _blocks(container, rate, layout):
             hole = round(start * rate) - done if start is not None else 0
             if GAP_SECONDS * rate < hole < limit - done:
                 for size in _split(hole, FILL_SECONDS * rate):
-                    yield np.zeros(size, np.float32)
+                    yield np.zeros((len(block), size), np.float32)
                 done += hole
-            done += len(block)
+            done += block.shape[1]
             yield block
             if done >= limit:
                 return
@@ -53,30 +63,30 @@ def waveform(path: str, duration_seconds: float, points: int = 1000) -> list[flo
     return [round(float(min(1.0, peak)), 3) for peak in peaks[:used]]
 
 
-def _blocks(container: InputContainer, rate: int) -> Iterator[tuple[float | None, Samples]]:
+def _blocks(container: InputContainer, rate: int, layout: str) -> Iterator[tuple[float | None, Samples]]:
     sound = find_sound(container)
     if sound is None:
         raise MediaError("no-audio")
     sound.codec_context.thread_type = "AUTO"
     only(container, sound)
-    resampler = _resampler(rate)
+    resampler = _resampler(rate, layout)
     for frame in _frames(container, sound):
         start = float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base else None
         frame.pts = None  # the resampler would fill holes in its own way
         try:
             parts = resampler.resample(frame)
         except (ValueError, av.FFmpegError):  # the file changes its own layout or rate in the middle
-            resampler = _resampler(rate)
+            resampler = _resampler(rate, layout)
             parts = resampler.resample(frame)
         for part in parts:
-            yield start, part.to_ndarray()[0]
+            yield start, np.asarray(part.to_ndarray(), np.float32)
             start = None
     for part in resampler.resample(None):
-        yield None, part.to_ndarray()[0]
+        yield None, np.asarray(part.to_ndarray(), np.float32)
 
 
-def _resampler(rate: int) -> av.AudioResampler:
-    return av.AudioResampler(format="fltp", layout="mono", rate=rate)
+def _resampler(rate: int, layout: str) -> av.AudioResampler:
+    return av.AudioResampler(format="fltp", layout=layout, rate=rate)
 
 
 def _frames(container: InputContainer, sound: Any) -> Iterator[AudioFrame]:
