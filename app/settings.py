@@ -304,20 +304,21 @@ def _bucket(env: Environment) -> Bucket | None:
 
     Files that went to the disk because a name was mistyped would be missed only much later.
     """
-    found = {name: env.secret(name, "") for name in BUCKET_NEEDS} | {name: env.text(name, "") for name in BUCKET_MAY_HAVE}
+    found = {name: env.secret(name, "") for name in BUCKET_NEEDS}
+    found |= {name: env.text(name, "") for name in BUCKET_MAY_HAVE}
     is_set = [name for name, value in found.items() if value]
     if not is_set:
         return None
     for name in BUCKET_NEEDS:
         if not found[name]:
-            raise SettingsError(f"{name} must be set as well, since {is_set[0]} is: files go to a bucket, or none is named.")
+            raise SettingsError(f"{name} must be set too, since {is_set[0]} is; unset that to keep files on the disk.")
     if not BUCKET_NAME.fullmatch(found["S3_BUCKET"]):
-        raise SettingsError("S3_BUCKET must be the name of a bucket alone: 3 to 63 small letters, digits, dots, hyphens.")
+        raise SettingsError("S3_BUCKET must be a bucket's name alone: 3 to 63 small letters, digits, dots, hyphens.")
     endpoint, prefix = found["S3_ENDPOINT"].rstrip("/"), found["S3_PREFIX"].strip("/")
     if endpoint and not _public_name(endpoint):
         raise SettingsError("S3_ENDPOINT must look like https://s3.example.org:9000, with nothing behind it.")
     if prefix and not BUCKET_PREFIX.fullmatch(prefix):
-        raise SettingsError("S3_PREFIX must look like throughline/files: letters, digits, dots, hyphens between slashes.")
+        raise SettingsError("S3_PREFIX must look like talks/files: letters, digits, dots, hyphens between slashes.")
     addressing = env.choice("S3_ADDRESSING", ("auto", "path", "virtual"))
     return Bucket(
         name=found["S3_BUCKET"],

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from datetime import timedelta
 from pathlib import Path
 
+import httpx2
 import obstore
 import pytest
 from obstore.store import S3Store
 
 from app.lib.ids import new_id
 from app.settings import Bucket
-from tests.stack import SCRIPTS
 
+WEED = Path(sys.prefix) / "bin" / "weed"
 KEY_ID, SECRET = "TESTKEYID", "hunter2-the-secret-of-the-test-store"
 READER = "READONLYKEY"  # with the same secret; may list and read only
 PATIENCE_SECONDS = 60
@@ -56,13 +57,15 @@ class ObjectStore:
         ports = dict(zip((*names, "s3.port", "s3.port.grpc"), _free_ports(8), strict=True))
         self.port, self.filer_port = ports["s3.port"], ports["filer.port"]
         command = [
-            *(str(SCRIPTS / "weed"), "server", f"-dir={self.folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+            *(str(WEED), "server", f"-dir={self.folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
             *("-filer", "-s3", f"-s3.config={self.folder / 'identities.json'}", "-s3.autoCreateBucket=false"),
-            *("-s3.port.iceberg=0", "-master.volumeSizeLimitMB=64", "-volume.max=50"),
+            *("-s3.port.iceberg=0", "-master.volumeSizeLimitMB=64", "-volume.max=500"),
             *(f"-{name}={port}" for name, port in ports.items()),
         ]
         with (self.folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            # Each bucket has volumes of its own: one is enough, where it would begin with seven.
+            environment = os.environ | {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=environment)
         give_up_at = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > give_up_at:
@@ -92,29 +95,23 @@ class ObjectStore:
             virtual_hosted_style_request=True,
             client_options={"allow_http": True},
         )
-        obstore.put(host, name, b"")
+        httpx2.put(obstore.sign(host, "PUT", name, timedelta(minutes=1))).raise_for_status()
         facts = {"name": name, "access_key_id": KEY_ID, "secret_access_key": SECRET, "endpoint": self.endpoint}
         return Bucket(**(facts | changes))
 
     def left_over(self, bucket: Bucket) -> list[str]:
         """Return the uploads in parts that were begun and neither completed nor taken back."""
         address = f"http://127.0.0.1:{self.filer_port}/buckets/{bucket.name}/.uploads/"
-        asked = urllib.request.Request(address, headers={"Accept": "application/json"})
-        try:
-            with urllib.request.urlopen(asked, timeout=10) as answer:
-                return [each["FullPath"] for each in json.load(answer)["Entries"] or []]
-        except urllib.error.HTTPError as error:
-            assert error.code == 404  # never was one
-            return []
+        answer = httpx2.get(address, headers={"Accept": "application/json"})
+        if answer.status_code == 404:
+            return []  # there never was one
+        return [each["FullPath"] for each in answer.raise_for_status().json()["Entries"] or []]
 
     def _answers(self) -> bool:
         try:
-            urllib.request.urlopen(f"{self.endpoint}/status", timeout=1).close()
-        except urllib.error.HTTPError as error:
-            return error.code < 500
-        except OSError:
+            return httpx2.get(f"{self.endpoint}/status", timeout=1).status_code < 500
+        except httpx2.HTTPError:
             return False
-        return True
 
 
 class Line:
@@ -126,25 +123,37 @@ class Line:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.bytes_left: int | None = None  # after so many bytes towards the store it cuts itself
+        self._refusals = 0
         self._serve()
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def refuse(self, count: int) -> None:
+        """Break what is open, and the next `count` connections."""
+        self._refusals = count
+        self._break()
+
     def cut(self) -> None:
         """Refuse new connections, and break those that are open."""
-        for each in (self._listener, *self._open):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-        self._open.clear()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._break()
 
     def mend(self) -> None:
         """Lead to the store again."""
         self.bytes_left = None
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self._serve()
+
+    def _break(self) -> None:
+        for each in tuple(self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        self._open.clear()
 
     def _serve(self) -> None:
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
@@ -153,6 +162,10 @@ class Line:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = listener.accept()
+                if self._refusals > 0:
+                    self._refusals -= 1
+                    near.close()
+                    continue
                 far = socket.create_connection(("127.0.0.1", self._target))
                 self._open |= {near, far}
                 for pair in ((near, far), (far, near)):

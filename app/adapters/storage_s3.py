@@ -9,12 +9,12 @@ import re
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import ClientConfig, RetryConfig, S3Store
+from obstore.store import S3Store
 
 from app import log
 from app.adapters.storage import ObjectStorage, StorageFull, Unreachable, check_key
@@ -23,25 +23,28 @@ from app.lib import off_hub, outside
 from app.lib.ids import new_id
 from app.settings import Bucket
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig, S3Credential
+
 logger = log.get(__name__)
 
 SECONDS_SEEN = 60.0  # how long a bucket that was there is believed to be there still
 LARGEST_DELETE = 1000
-PATIENT = ClientConfig(connect_timeout=timedelta(seconds=5), timeout=timedelta(seconds=60))
-HASTY = ClientConfig(connect_timeout=timedelta(seconds=2), timeout=timedelta(seconds=5))
-RETRIES = RetryConfig(
-    max_retries=3,
-    retry_timeout=timedelta(seconds=60),
-    backoff={"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
-)
-NO_RETRIES = RetryConfig(max_retries=0, retry_timeout=timedelta(seconds=5))
+PATIENT: ClientConfig = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=60)}
+HASTY: ClientConfig = {"connect_timeout": timedelta(seconds=2), "timeout": timedelta(seconds=5)}
+RETRIES: RetryConfig = {
+    "max_retries": 3,
+    "retry_timeout": timedelta(seconds=60),
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
+}
+NO_RETRIES: RetryConfig = {"max_retries": 0, "retry_timeout": timedelta(seconds=5)}
 
 CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,60})</Code>")
 STATUS = re.compile(r"status code: (\d{3})")
 KEYS_REFUSED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "InvalidSecurity")
 ELSEWHERE = ("PermanentRedirect", "AuthorizationHeaderMalformed", "TemporaryRedirect", "IllegalLocationConstraint")
 NO_ROOM = ("QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "XAmzStorageFull")
-NOT_FOUND, FORBIDDEN, INSUFFICIENT_STORAGE, SERVER_ERROR = 404, 403, 507, 500
+FORBIDDEN, INSUFFICIENT_STORAGE = 403, 507
 
 
 class S3Storage(ObjectStorage):
@@ -110,6 +113,12 @@ class S3Storage(ObjectStorage):
 
 def _connect(bucket: Bucket, client: ClientConfig, retries: RetryConfig) -> S3Store:
     address: dict[str, Any] = {}
+    keys: S3Credential = {
+        "access_key_id": bucket.access_key_id,
+        "secret_access_key": bucket.secret_access_key,
+        "token": None,
+        "expires_at": None,
+    }
     if bucket.endpoint:
         parts = urlsplit(bucket.endpoint)
         own = bucket.endpoint if bucket.is_path_style else f"{parts.scheme}://{bucket.name}.{parts.netloc}"
@@ -118,8 +127,9 @@ def _connect(bucket: Bucket, client: ClientConfig, retries: RetryConfig) -> S3St
         bucket.name,
         prefix=bucket.prefix or None,
         region=bucket.region,
-        access_key_id=bucket.access_key_id,
-        secret_access_key=bucket.secret_access_key,
+        # Not as two plain values: beside these, what AWS_* variables say to other programs would be taken up too.
+        credential_provider=lambda: keys,
+        skip_signature=False,
         virtual_hosted_style_request=not bucket.is_path_style,
         disable_bulk_delete=True,  # several stores do not know it
         client_options={**client, "allow_http": bucket.endpoint.startswith("http://")},
@@ -129,24 +139,21 @@ def _connect(bucket: Bucket, client: ClientConfig, retries: RetryConfig) -> S3St
 
 
 def _hint(bucket: Bucket, code: str, status: int) -> str:
+    host, name = _host(bucket), bucket.name
+    if not status:
+        return f"{host} does not answer. Is it up, and S3_ENDPOINT right?"
     if code == "NoSuchBucket":
-        return f"There is no bucket {bucket.name} at {_host(bucket)}. Make it, or mend S3_BUCKET."
-    if code in KEYS_REFUSED:
-        return f"{_host(bucket)} refuses the keys. Mend S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY."
-    if status == FORBIDDEN:
-        return (
-            f"{_host(bucket)} refuses access to bucket {bucket.name}. Mend S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY, "
-            "or let these keys list, read, write and delete there."
-        )
+        return f"There is no bucket {name} at {host}. Make it, or mend S3_BUCKET."
     if code in ELSEWHERE:
-        return f"Bucket {bucket.name} is in another region than {bucket.region}. Mend S3_REGION."
+        return f"Bucket {name} is in another region than {bucket.region}. Mend S3_REGION."
     if code == "RequestTimeTooSkewed":
         return "The clocks of this machine and of the store differ too much. Set this machine's."
-    if not status:
-        return f"{_host(bucket)} does not answer. Is it up, and S3_ENDPOINT right?"
-    if status >= SERVER_ERROR:
-        return f"{_host(bucket)} fails ({status}). Look at the store's own log."
-    return f"{_host(bucket)} answers {status} {code}. Look at S3_BUCKET, S3_REGION and S3_ADDRESSING."
+    if code in KEYS_REFUSED or status == FORBIDDEN:
+        return (
+            f"{host} refuses the keys. Mend S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY, "
+            f"or let these list, read, write and delete in bucket {name}."
+        )
+    return f"{host} answers {status} {code}".rstrip() + ". Look at the store's log, S3_REGION and S3_ADDRESSING."
 
 
 def _host(bucket: Bucket) -> str:

@@ -1,4 +1,4 @@
-"""Folders for short-lived copies of large files: gone with their block, and with their process at the next one's turn."""
+"""Folders for short-lived copies of large files: gone with their block, or when the next one is made."""
 
 from __future__ import annotations
 
