@@ -296,7 +296,7 @@ def _limits(env: Environment) -> dict[str, Any]:
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 BUCKET_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 BUCKET_NEEDS = ("S3_BUCKET", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY")
-BUCKET_MAY_HAVE = ("S3_ENDPOINT", "S3_REGION", "S3_PREFIX", "S3_ADDRESSING")
+BUCKET_MAY_HAVE = ("S3_ENDPOINT", "S3_PREFIX", "S3_REGION")
 
 
 def _bucket(env: Environment) -> Bucket | None:
@@ -306,7 +306,8 @@ def _bucket(env: Environment) -> Bucket | None:
     """
     found = {name: env.secret(name, "") for name in BUCKET_NEEDS}
     found |= {name: env.text(name, "") for name in BUCKET_MAY_HAVE}
-    is_set = [name for name, value in found.items() if value]
+    addressing = env.choice("S3_ADDRESSING", ("auto", "path", "virtual"))
+    is_set = [name for name, value in found.items() if value and name != "S3_REGION"]
     if not is_set:
         return None
     for name in BUCKET_NEEDS:
@@ -315,11 +316,10 @@ def _bucket(env: Environment) -> Bucket | None:
     if not BUCKET_NAME.fullmatch(found["S3_BUCKET"]):
         raise SettingsError("S3_BUCKET must be a bucket's name alone: 3 to 63 small letters, digits, dots, hyphens.")
     endpoint, prefix = found["S3_ENDPOINT"].rstrip("/"), found["S3_PREFIX"].strip("/")
-    if endpoint and not _public_name(endpoint):
+    if endpoint and (not _public_name(endpoint) or "@" in endpoint):
         raise SettingsError("S3_ENDPOINT must look like https://s3.example.org:9000, with nothing behind it.")
     if prefix and not BUCKET_PREFIX.fullmatch(prefix):
         raise SettingsError("S3_PREFIX must look like talks/files: letters, digits, dots, hyphens between slashes.")
-    addressing = env.choice("S3_ADDRESSING", ("auto", "path", "virtual"))
     return Bucket(
         name=found["S3_BUCKET"],
         access_key_id=found["S3_ACCESS_KEY_ID"],
