@@ -80,7 +80,9 @@ def refusals(store, talk) -> dict[str, str]:
         ({"endpoint": "http://127.0.0.1:9"}, "S3_ENDPOINT"),
     ],
 )
-def test_a_wrong_setting_is_named_by_every_verb_and_no_secret_is_said(bucket, tmp_path, talk, changes, setting, capfd):
+def test_a_wrong_setting_is_named_by_every_verb_and_no_secret_is_said(  # noqa: PLR0917
+    bucket, tmp_path, talk, changes, setting, capfd
+):
     store = but(bucket, tmp_path, **changes)
     store._store = store._hasty  # the same, without the patience
     for verb, hint in refusals(store, talk).items():
@@ -211,17 +213,15 @@ def test_a_copy_is_gone_after_its_use_and_that_of_a_killed_process_at_the_next(b
     store = but(bucket, tmp_path)
     store.put_path(KEY, talk)
     root = tmp_path / "copies"
-    killed = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import os, sys; from pathlib import Path; from app.lib import copies\n"
-            "with copies.folder(Path(sys.argv[1])) as made: (made / 'x').write_text('x'); os._exit(9)",
-            root,
-        ],
-        cwd=ROOT,
-        check=False,
-    )
+    program = """
+        import os, sys
+        from pathlib import Path
+        from app.lib import copies
+        with copies.folder(Path(sys.argv[1])) as made:
+            (made / "x").write_text("x")
+            os._exit(9)
+    """
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(program), root], cwd=ROOT, check=False)
     assert killed.returncode == 9
     (left,) = root.iterdir()
     with store.get_path(KEY):

@@ -9,7 +9,6 @@ import pytest
 
 from app import engine, health
 from app.adapters.storage_s3 import S3Storage
-from app.db import db
 from app.engine import testing
 from app.videos import queries, service_uploads
 from tests.object_store import Line
@@ -123,11 +122,15 @@ def test_an_outage_after_the_poster_was_stored_leaves_it_to_the_second_try(alice
             line.cut()
         before(self, key, path, move=move)
 
-    monkeypatch.setattr(S3Storage, "put_path", put)
-    assert post(alice, "/api/videos", json={"upload_id": url.rpartition("/")[2]}).status_code == 503
-    monkeypatch.undo()
+    making = {"json": {"upload_id": url.rpartition("/")[2]}}
+    with monkeypatch.context() as patched:
+        patched.setattr(S3Storage, "put_path", put)
+        assert post(alice, "/api/videos", **making).status_code == 503
     line.mend()
-    db.session.rollback()
+    assert [key.rpartition("/")[2] for key, _ in store.list_keys()] == ["poster.jpg"]
+    made = post(alice, "/api/videos", **making)
+    folder = f"users/{alice.user.id}/videos/{made.json['id']}"
+    assert {key for key, _ in store.list_keys()} == {f"{folder}/source.mp4", f"{folder}/poster.jpg"}
 
 
 def test_an_outage_in_the_middle_of_a_run_is_waited_for(alice, store, line, models, mails, tmp_path):
