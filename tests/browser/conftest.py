@@ -45,6 +45,7 @@ class LiveServer:
         self._under_way = 0
         self._changed = threading.Condition()
         self._server = make_server("127.0.0.1", 0, self._serve, threaded=True, request_handler=QuietHandler)
+        self._count_connections()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._settings = app.settings
         app.settings = app.settings.but(public_url=self.url, port=self._server.server_port)
@@ -52,18 +53,33 @@ class LiveServer:
         self._thread.start()
 
     def _serve(self, environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
-        with self._changed:
-            self._under_way += 1
+        answer = self.app.wsgi_app(environ, start_response)
         try:
-            answer = self.app.wsgi_app(environ, start_response)
-            try:
-                yield from map(bytes, answer)  # not `answer` itself, which would then be closed twice
-            finally:  # here, since the server forgets to close an answer whose reader has gone, and its file stays open
-                getattr(answer, "close", lambda: None)()
-        finally:
+            yield from map(bytes, answer)  # not `answer` itself, which would then be closed twice
+        finally:  # here, since the server forgets to close an answer whose reader has gone, and its file stays open
+            getattr(answer, "close", lambda: None)()
+
+    def _count_connections(self) -> None:
+        """Count from the moment a connection is accepted: its request may be read only after the server has stopped."""
+        begin, work = self._server.process_request, self._server.process_request_thread
+
+        def counted(change: int) -> None:
             with self._changed:
-                self._under_way -= 1
+                self._under_way += change
                 self._changed.notify_all()
+
+        def process_request(request: Any, address: Any) -> None:
+            counted(+1)
+            begin(request, address)
+
+        def process_request_thread(request: Any, address: Any) -> None:
+            try:
+                work(request, address)
+            finally:
+                counted(-1)
+
+        self._server.process_request = process_request
+        self._server.process_request_thread = process_request_thread
 
     def stop(self) -> None:
         """Stop serving; the next test empties the tables, so nothing may still hold a transaction."""

@@ -90,7 +90,7 @@ def furnish(world: World) -> None:
     video = db.session.get(Video, world.things["video"])
     chapters = [{"segment": 0, "start_seconds": 0.0, "title": LONG}]
     about = {"transcript_id": video.transcript_id, "summary": LONG, "chapters": chapters, "model": "a-model"}
-    db.session.add(Outline(video_id=video.id, run_id=new_id(), **about))
+    db.session.merge(Outline(video_id=video.id, run_id=new_id(), **about))  # the world's own was made by a model
     spent = {"kind": "transcription", "model": "a-model", "quantity": 60, "unit": "seconds"}
     accounts.record_usage(alice, microusd=world.app.settings.budget_person_microusd, **spent)
     failed = engine.list_runs(owner_id=alice, status="failed", limit=1)[0]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from app import create_app, engine
 from app.accounts import service as accounts
+from app.accounts.service import asking
 from app.engine import memory
 from app.settings import Settings
 
@@ -56,7 +57,8 @@ def main() -> int:
         die_once("answered", call["kind"], call["step"])
         record(owner_id, **call)
 
-    record, accounts.record_usage = accounts.record_usage, patched_record
+    record = accounts.record_usage
+    accounts.record_usage = asking.record_usage = patched_record
     memory.make, memory._try, memory._commit = patched_make, patched_try, patched_commit
     create_app(Settings.from_environment())
     return engine.run_worker()

@@ -20,6 +20,7 @@ STEPS_OF_THE_PIPELINE = {
     "transcribe-video": {"prepare", "extract-audio", "section[0]/piece", "section[0]/piece:1", "section[0]/align",
                          "save-transcript"},
     "generate-embeddings": {"chunk", "batch[0]/embed", "complete"},
+    "describe-video": {"plan", "part[0]/read", "part[0]/outline", "save"},
 }  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def test_a_worker_killed_after_every_commit_repeats_no_model_call(settings, uplo
     assert died >= places("committed"), died
     assert_all_is_well(video)
     made = collections.Counter((call["path"], call["content_hash"]) for call in sandbox.calls())
-    assert len(made) >= 3, "two pieces and one batch of chunks"
+    assert len(made) >= 4, "two pieces, one batch of chunks and one outline"
     assert set(made.values()) == {1}, made
     metered = rows("SELECT kind, count(*) AS n FROM usage_entry GROUP BY kind ORDER BY kind")
     assert sum(entry["n"] for entry in metered) == len(made), metered
@@ -116,7 +117,7 @@ def test_a_worker_killed_in_the_middle_of_every_step_completes(settings, upload,
     died = run_under_fire(settings, sandbox, tmp_path / "kills", "started,answered,worked")
     assert died >= places("started") | places("worked"), died
     assert_all_is_well(video)
-    assert sum(place.startswith("answered") for place in died) == len(sandbox.calls()) >= 3, died
+    assert sum(place.startswith("answered") for place in died) == len(sandbox.calls()) >= 4, died
     metered = rows("SELECT quantity FROM usage_entry")
     assert len(metered) == len(sandbox.calls()), "no paid call was made twice"
     assert all(entry["quantity"] > 0 for entry in metered), "what was paid for is metered, though its process died"

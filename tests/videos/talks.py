@@ -68,15 +68,27 @@ def say_uploaded(video: Video, **more) -> None:
     db.session.commit()
 
 
-def give_transcript(video: Video, text: str, *, seconds_each: float = 0.4, start: float = 0.0, model: str = "") -> None:
-    """Give a video a transcript with evenly spoken words, without any run; with `model` chunks and vectors too."""
+def give_transcript(
+    video: Video,
+    text: str,
+    *,
+    seconds_each: float = 0.4,
+    start: float = 0.0,
+    model: str = "",
+    is_announced: bool = False,
+) -> None:
+    """Give a video a transcript with evenly spoken words; with `model` chunks and vectors too.
+
+    No run is started, unless it `is_announced` as a transcription's is.
+    """
     words = split_words(text)
     made = cues.build(
         [cues.Word(word, start + n * seconds_each, start + (n + 0.9) * seconds_each) for n, word in enumerate(words)]
     )
     run_id = new_id()
     service_transcript.save_transcript(video.owner_id, video.id, run_id, made, source="model", model="test")
-    db.session.info.pop("engine.collected", None)
+    if not is_announced:
+        db.session.info.pop("engine.collected", None)
     video.status = "embedding"
     db.session.commit()
     if model:

@@ -61,7 +61,7 @@ def captioned(alice, tmp_path):
 def described(alice, tmp_path, text, **more):
     """Return a video with a transcript of `text` after its outline was asked for."""
     video = make_video(alice.user, tmp_path, sample="", **more)
-    give_transcript(video, text)
+    give_transcript(video, text, is_announced=True)
     testing.drain(advance=True)
     return again(video)
 
@@ -187,7 +187,7 @@ def test_what_is_said_in_a_talk_is_data(alice, chat, mails, tmp_path):
 
 def test_an_answer_that_was_paid_for_is_not_asked_again_after_a_crash(alice, chat, mails, tmp_path):
     video = make_video(alice.user, tmp_path, sample="")
-    give_transcript(video, "the moon pulls on everything on earth")
+    give_transcript(video, "the moon pulls on everything on earth", is_announced=True)
     with testing.crash_after("part[0]/outline"):
         testing.drain()
     testing.drain(advance=True)
@@ -230,7 +230,7 @@ def test_an_older_run_does_not_replace_what_a_newer_one_wrote(alice, chat, mails
 
 def test_a_deleted_video_is_not_described(alice, chat, mails, tmp_path):
     video = make_video(alice.user, tmp_path, sample="")
-    give_transcript(video, "the moon pulls on everything on earth")
+    give_transcript(video, "the moon pulls on everything on earth", is_announced=True)
     service.delete(again(video))
     testing.drain()
     assert chat.calls == []

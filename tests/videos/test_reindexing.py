@@ -93,7 +93,10 @@ def test_who_saves_all_the_time_is_followed_after_a_minute(video):
         write(video, f"edit number {n}")
         testing.clock.advance(4.2)
         testing.drain()
-    assert [run.status for run in runs(video)] == ["completed"]
+    # The last save may have come after that minute, when the machine was busy: it then waits for those after it.
+    *waiting, first = (run.status for run in runs(video))
+    assert first == "completed"
+    assert waiting in ([], ["debounced"])
     assert len(served(video)) == 1
 
 
