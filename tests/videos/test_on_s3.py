@@ -51,7 +51,7 @@ def left_here(settings) -> list[str]:
 
 def test_a_talk_lives_in_the_bucket_from_its_upload_to_its_deletion(
     alice, store, film, settings, models, mails, execute
-):  # noqa: PLR0917
+):
     made = post_video(alice, film, captions=(io.BytesIO(SRT), "talk.srt"))
     assert made.status_code == 201, made.json
     video = queries.get_for(alice.user, made.json["id"])
