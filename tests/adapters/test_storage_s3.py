@@ -245,9 +245,7 @@ def test_no_call_to_the_store_is_made_inside_a_transaction(app, bucket, tmp_path
     assert not db.session().in_transaction()
 
 
-def test_under_gevent_a_slow_store_keeps_no_other_greenlet_waiting(tmp_path):
-    """Each of the calls waits 0.3 s for a silent store; meanwhile another greenlet counts on."""
-    program = """
+SILENT_STORE = """
         from gevent import monkey; monkey.patch_all()
         import os, sys, time, gevent
         from pathlib import Path
@@ -286,9 +284,13 @@ def test_under_gevent_a_slow_store_keeps_no_other_greenlet_waiting(tmp_path):
             assert time.monotonic() - began > 0.25
         ends = True; counting.join()
         print(f"{longest:.3f}")
-    """
+"""
+
+
+def test_under_gevent_a_slow_store_keeps_no_other_greenlet_waiting(tmp_path):
+    """Each of the calls waits 0.3 s for a silent store; meanwhile another greenlet counts on."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), tmp_path],
+        [sys.executable, "-c", textwrap.dedent(SILENT_STORE), tmp_path],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
         capture_output=True,

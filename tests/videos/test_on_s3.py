@@ -49,7 +49,7 @@ def left_here(settings) -> list[str]:
     return [path.name for name in ("uploads", "copies") for path in (settings.data_dir / name).glob("*")]
 
 
-def test_a_talk_lives_in_the_bucket_from_its_upload_to_its_deletion(
+def test_a_talk_lives_in_the_bucket_from_its_upload_to_its_deletion(  # noqa: PLR0917
     alice, store, film, settings, models, mails, execute
 ):
     made = post_video(alice, film, captions=(io.BytesIO(SRT), "talk.srt"))
@@ -133,7 +133,7 @@ def test_an_outage_after_the_poster_was_stored_leaves_it_to_the_second_try(alice
     assert {key for key, _ in store.list_keys()} == {f"{folder}/source.mp4", f"{folder}/poster.jpg"}
 
 
-def test_an_outage_in_the_middle_of_a_run_is_waited_for(alice, store, line, models, mails, tmp_path):
+def test_an_outage_in_the_middle_of_a_run_is_waited_for(alice, store, line, models, mails, tmp_path):  # noqa: PLR0917
     video = make_video(alice.user, tmp_path, captions=SRT)
     say_uploaded(video)
     line.cut()
@@ -147,7 +147,7 @@ def test_an_outage_in_the_middle_of_a_run_is_waited_for(alice, store, line, mode
     assert again(video).status == "completed"
 
 
-def test_an_outage_in_the_middle_of_a_purge_is_waited_for(alice, store, line, tmp_path, execute, models):
+def test_an_outage_in_the_middle_of_a_purge_is_waited_for(alice, store, line, tmp_path, execute, models):  # noqa: PLR0917
     video = make_video(alice.user, tmp_path)
     post(alice, f"/videos/{video.id}/delete")
     execute("UPDATE video SET deleted_at = deleted_at - interval '32 seconds'")
