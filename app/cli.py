@@ -139,6 +139,33 @@ def reprocess(email: str, video_ids: tuple[str, ...], *, force: bool) -> None:
     )
 
 
+@cli.group()
+def files() -> None:
+    """Look after the stored files."""
+
+
+@files.command("copy")
+@click.option("--back", is_flag=True, help="From the bucket to the data folder.")
+def files_copy(*, back: bool) -> None:
+    """Copy all files from the data folder to the bucket that is set. What is there already is passed over."""
+    from app.adapters.storage import LocalStorage, StorageFull, Unreachable, from_settings
+    from app.adapters.storage_copy import copy_files
+
+    settings = Settings.from_environment()
+    if settings.bucket is None:
+        raise CannotStart("No bucket is set. Set S3_BUCKET, S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY first.")
+    disk, bucket = LocalStorage(settings.data_dir / "files"), from_settings(settings)
+    source, target = (bucket, disk) if back else (disk, bucket)
+    try:
+        target.check(thoroughly=True)
+        copied = copy_files(source, target, settings.data_dir / "copies", _say)
+    except Unreachable as error:
+        raise CannotStart(error.hint) from error
+    except StorageFull as error:
+        raise CannotStart(error.message) from error
+    click.echo(f"{copied} copied.")
+
+
 @cli.command("sign-in-link", hidden=True)
 def sign_in_link() -> None:
     """Print a one-time sign-in link for the administrator."""

@@ -88,6 +88,8 @@ def end_reading() -> None:
     if not has_app_context() or not db.session.registry.has():
         return
     session = db.session()
+    if session.info.get("is_tidying"):
+        return  # the transaction has ended; its hooks remove what it stored elsewhere
     if session.new or session.dirty or session.deleted or session.info.get("wrote"):
         raise OpenTransaction("Commit or drop the changes of this transaction before calling outside.")
     session.rollback()
@@ -109,7 +111,11 @@ def _forget(session: Session) -> None:
 def _after_rollback(session: Session, _previous: object = None) -> None:
     _forget(session)
     session.info.pop("after_commit", None)
-    _run(session.info.pop("on_rollback", {}), "on_rollback.failed")
+    session.info["is_tidying"] = True
+    try:
+        _run(session.info.pop("on_rollback", {}), "on_rollback.failed")
+    finally:
+        session.info.pop("is_tidying")
 
 
 def _run_hooks(session: Session) -> None:

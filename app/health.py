@@ -16,7 +16,9 @@ from flask import Blueprint, Flask, abort, current_app, g, jsonify
 from flask.typing import ResponseReturnValue
 
 from app import engine, log, schema
+from app.adapters import storage as files
 from app.db import db
+from app.errors import AppError
 from app.extensions import login_manager, redis_client
 from app.lib.clock import now
 from app.settings import Settings
@@ -54,7 +56,7 @@ def alive() -> ResponseReturnValue:
 @bp.get("/readyz")
 def ready() -> ResponseReturnValue:
     """Answer 200 when every part is up, else 503 naming those which are not."""
-    found = look(READY)
+    found = look((*READY, store))
     missing = {one.name: one.sentence for one in found if not one.is_ok}
     return jsonify(status="unready" if missing else "ready", missing=missing), 503 if missing else 200
 
@@ -149,8 +151,16 @@ def upkeep() -> Check:
     return Check("upkeep", is_ok=True, sentence=f"last pass {max(0, round((now() - last).total_seconds()))} s ago")
 
 
+def store() -> Check:
+    """Ask the store of files for a sign of life."""
+    try:
+        return Check("storage", is_ok=True, sentence=files.storage().check())
+    except files.Unreachable as error:
+        return _bad("storage", error.hint)
+
+
 def storage() -> Check:
-    """Write a file where uploads go, and take it away again."""
+    """Write a file where uploads arrive and one where they are kept, and take them away again."""
     folder = _settings().data_dir
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +172,14 @@ def storage() -> Check:
         return _bad("storage", f"{folder} cannot be written ({error.strerror}). Free space or mend its permissions.")
     if free < LITTLE_SPACE_BYTES:
         return _bad("storage", f"Only {free // 1_000_000} MB are free on the disk of {folder}. Free some.")
-    return Check("storage", is_ok=True, sentence=f"{folder}, {free // 1_000_000_000} GB free")
+    try:
+        kept = files.storage().check(thoroughly=True)
+    except files.Unreachable as error:
+        return _bad("storage", error.hint)
+    except AppError as error:
+        return _bad("storage", error.message)
+    where = folder if _settings().bucket is None else f"{kept}; uploads arrive in {folder}"
+    return Check("storage", is_ok=True, sentence=f"{where}, {free // 1_000_000_000} GB free")
 
 
 def media() -> Check:

@@ -6,6 +6,7 @@ Nothing else reads the environment. A secret `X` may also come from the file nam
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,19 @@ class Provider:
     api_key: str = field(repr=False)
     model: str
     is_sandbox: bool = False
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Where files go in an S3-compatible store. An empty `endpoint` is Amazon's own; the keys are never shown."""
+
+    name: str
+    access_key_id: str = field(repr=False)
+    secret_access_key: str = field(repr=False)
+    endpoint: str = ""
+    region: str = "us-east-1"
+    prefix: str = ""
+    is_path_style: bool = True  # https://host/bucket/key, not https://bucket.host/key
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,7 @@ class Settings:
     max_uploads_at_once: int = 5
     max_duration_seconds: int = 6 * 3600
     storage_quota_bytes: int = 50 * GIB
+    bucket: Bucket | None = None  # None: files stay in the data folder
     media_memory_bytes: int = 2 * GIB
     media_timeout_seconds: int = 1800
 
@@ -167,6 +182,7 @@ class Settings:
             transcription_timestamps=env.choice("TRANSCRIPTION_TIMESTAMPS", ("auto", "yes", "no")),
             sandbox_port=env.number("SANDBOX_PORT", 0, 0, 65535),
             **_limits(env),
+            bucket=_bucket(env),
             budget_person_microusd=env.number("BUDGET_PERSON_MICROUSD", cls.budget_person_microusd, 0, 1 << 50),
             budget_instance_microusd=env.number("BUDGET_INSTANCE_MICROUSD", cls.budget_instance_microusd, 0, 1 << 50),
             metrics_token=env.secret("METRICS_TOKEN", ""),
@@ -275,6 +291,44 @@ def _limits(env: Environment) -> dict[str, Any]:
         "media_memory_bytes": env.number("MEDIA_MEMORY_BYTES", plain.media_memory_bytes, 1 << 27, 1 << 40),
         "media_timeout_seconds": env.number("MEDIA_TIMEOUT_SECONDS", plain.media_timeout_seconds, 1, 86400),
     }
+
+
+BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+BUCKET_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+BUCKET_NEEDS = ("S3_BUCKET", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY")
+BUCKET_MAY_HAVE = ("S3_ENDPOINT", "S3_PREFIX", "S3_REGION")
+
+
+def _bucket(env: Environment) -> Bucket | None:
+    """Return the bucket for the files, None when nothing is said of one; half of it is refused.
+
+    Files that went to the disk because a name was mistyped would be missed only much later.
+    """
+    found = {name: env.secret(name, "") for name in BUCKET_NEEDS}
+    found |= {name: env.text(name, "") for name in BUCKET_MAY_HAVE}
+    addressing = env.choice("S3_ADDRESSING", ("auto", "path", "virtual"))
+    is_set = [name for name, value in found.items() if value and name != "S3_REGION"]
+    if not is_set:
+        return None
+    for name in BUCKET_NEEDS:
+        if not found[name]:
+            raise SettingsError(f"{name} must be set too, since {is_set[0]} is; unset that to keep files on the disk.")
+    if not BUCKET_NAME.fullmatch(found["S3_BUCKET"]):
+        raise SettingsError("S3_BUCKET must be a bucket's name alone: 3 to 63 small letters, digits, dots, hyphens.")
+    endpoint, prefix = found["S3_ENDPOINT"].rstrip("/"), found["S3_PREFIX"].strip("/")
+    if endpoint and (not _public_name(endpoint) or "@" in endpoint):
+        raise SettingsError("S3_ENDPOINT must look like https://s3.example.org:9000, with nothing behind it.")
+    if prefix and not BUCKET_PREFIX.fullmatch(prefix):
+        raise SettingsError("S3_PREFIX must look like talks/files: letters, digits, dots, hyphens between slashes.")
+    return Bucket(
+        name=found["S3_BUCKET"],
+        access_key_id=found["S3_ACCESS_KEY_ID"],
+        secret_access_key=found["S3_SECRET_ACCESS_KEY"],
+        endpoint=endpoint,
+        region=found["S3_REGION"] or Bucket.region,
+        prefix=prefix,
+        is_path_style=addressing == "path" or (addressing == "auto" and bool(endpoint)),
+    )
 
 
 def _addresses(env: Environment) -> tuple[str, ...]:

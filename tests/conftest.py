@@ -19,6 +19,7 @@ from app.web import Throughline
 from tests import schema
 from tests.chromium import chromium  # noqa: F401  (a fixture)
 from tests.factories import make_user, sign_in
+from tests.object_store import bucket, object_store  # noqa: F401  (fixtures)
 from tests.services import Services, database_url, redis_url, run_sql
 
 _services: Services | None = None

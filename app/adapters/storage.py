@@ -1,4 +1,4 @@
-"""Files of the product: on the local disk now, with a Protocol that an S3-compatible store fits as well.
+"""Files of the product: on the local disk, or in a bucket of an S3-compatible store (`storage_s3`).
 
 Keys are made by the product (`users/<owner>/videos/<id>/source.mp4`, `runs/<run>/...`), never from what a person typed.
 """
@@ -10,20 +10,21 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 import obstore
 from flask import current_app
 from obstore.exceptions import BaseError, GenericError
-from obstore.store import LocalStore, MemoryStore
+from obstore.store import LocalStore, MemoryStore, S3Store
 
 from app import log
 from app.errors import NotFound, Transient
-from app.lib import outside
+from app.lib import copies, off_hub, outside
 from app.settings import Settings
 
 logger = log.get(__name__)
@@ -31,7 +32,11 @@ logger = log.get(__name__)
 KEY = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 LONGEST_KEY = 300
 PART_BYTES = 8 << 20
+PARTS_AT_ONCE = 3  # of one file, each in memory
 FULL = (errno.ENOSPC, errno.EDQUOT)
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
 class StorageFull(Transient):
@@ -44,6 +49,27 @@ class StorageFull(Transient):
         super().__init__(
             "There is no room left to store this file. Nothing was kept; tell whoever runs this server, and try later."
         )
+
+
+class Unreachable(Transient):
+    """The store does not answer, or refuses us. The person reads that nothing is lost; `hint` is for the administrator.
+
+    The hint names the setting to mend, and holds no secret.
+    """
+
+    code = "storage_unreachable"
+
+    def __init__(self, hint: str) -> None:
+        super().__init__("The file store does not answer. Nothing was lost; try again in a minute.")
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a store knows of a file."""
+
+    size_bytes: int
+    modified_at: datetime
 
 
 def is_full(error: BaseException) -> bool:
@@ -67,7 +93,10 @@ def telling_when_full() -> Iterator[None]:
 
 
 class Storage(Protocol):
-    """A store of files by key. Keys are checked (ValueError); a missing file raises NotFound."""
+    """A store of files by key. Keys are checked (ValueError); a missing file raises NotFound.
+
+    Every method may raise Unreachable. Under gevent only the calling greenlet waits.
+    """
 
     def put_path(self, key: str, path: Path, *, move: bool = False) -> None:
         """Store the file at `path` under `key`, whole or not at all; `move` gives the file away (cheap on one disk).
@@ -77,19 +106,33 @@ class Storage(Protocol):
         """
 
     def get_path(self, key: str) -> AbstractContextManager[Path]:
-        """Give a local file with the content, only for reading and only inside the `with` block."""
+        """Give a local file with the content, only for reading and only inside the `with` block.
+
+        Raises:
+            StorageFull: the store is elsewhere, and there is no room here for a copy.
+        """
+
+    def fetch(self, key: str, path: Path) -> None:
+        """Write a copy to the local file `path`.
+
+        Raises:
+            StorageFull: there is no room for it; an unfinished copy may be left at `path`.
+        """
 
     def local_path(self, key: str) -> Path | None:
         """Return where the file lies on this machine, None when the store is elsewhere."""
 
+    def about(self, key: str) -> Stored:
+        """Return the size, and when the file was stored."""
+
     def size(self, key: str) -> int:
         """Return the size in bytes."""
 
-    def modified_at(self, key: str) -> datetime:
-        """Return when the file was stored."""
-
     def read_range(self, key: str, start: int, end: int) -> bytes:
         """Return the bytes from `start` up to and without `end`."""
+
+    def list_keys(self, prefix: str | None = None) -> list[tuple[str, int]]:
+        """Return the keys under the folder `prefix`, or all, with their sizes in bytes."""
 
     def delete(self, key: str) -> None:
         """Remove the file; one that is not there is no error."""
@@ -100,22 +143,27 @@ class Storage(Protocol):
     def exists(self, key: str) -> bool:
         """Tell whether there is a file."""
 
+    def check(self, *, thoroughly: bool = False) -> str:
+        """Say in a few words where the files are; `thoroughly`: after writing one and removing it.
+
+        Raises:
+            Unreachable: it cannot be used; `hint` says what to mend.
+        """
+
 
 class ObjectStorage:
     """Any store that obstore speaks to."""
 
-    def __init__(self, store: LocalStore | MemoryStore) -> None:
+    def __init__(self, store: LocalStore | MemoryStore | S3Store, copies: Path | None = None) -> None:
         self._store = store
+        self._copies = copies  # where copies are made for `get_path`; None: where the system has temporary files
 
     def put_path(self, key: str, path: Path, *, move: bool = False) -> None:
-        """See Storage."""
+        """See Storage. In parts of 8 MiB; when one fails, those sent are taken back."""
         check_key(key)
         outside.before_outside_call()
-        try:
-            with path.open("rb") as file:
-                obstore.put(self._store, key, file, chunk_size=PART_BYTES)
-        except (BaseError, OSError) as error:
-            raise _translate(error) from error
+        with path.open("rb") as file:
+            self._ask(obstore.put, self._store, key, file, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
         if move:
             path.unlink()
 
@@ -123,58 +171,59 @@ class ObjectStorage:
     def get_path(self, key: str) -> Iterator[Path]:
         """See Storage. A copy in a temporary file, made in parts."""
         check_key(key)
-        outside.before_outside_call()
-        with tempfile.TemporaryDirectory(prefix="throughline-") as folder:
-            copy = Path(folder) / key.rpartition("/")[2]
-            try:
-                with copy.open("wb") as out:
-                    for part in obstore.get(self._store, key).stream(PART_BYTES):
-                        out.write(part)
-            except (BaseError, OSError) as error:
-                raise _translate(error) from error
+        with copies.folder(self._copies) as folder:
+            copy = folder / key.rpartition("/")[2]
+            self.fetch(key, copy)
             yield copy
+
+    def fetch(self, key: str, path: Path) -> None:
+        """See Storage."""
+        check_key(key)
+        outside.before_outside_call()
+        self._ask(self._fetch, key, path)
 
     def local_path(self, key: str) -> Path | None:
         """See Storage."""
         check_key(key)
         return None
 
+    def about(self, key: str) -> Stored:
+        """See Storage."""
+        check_key(key)
+        found = self._ask(obstore.head, self._store, key)
+        return Stored(found["size"], found["last_modified"])
+
     def size(self, key: str) -> int:
         """See Storage."""
-        return self._head(key)["size"]
-
-    def modified_at(self, key: str) -> datetime:
-        """See Storage."""
-        return self._head(key)["last_modified"]
+        return self.about(key).size_bytes
 
     def read_range(self, key: str, start: int, end: int) -> bytes:
         """See Storage."""
         check_key(key)
         if end <= start:
             return b""
-        try:
-            return bytes(obstore.get_range(self._store, key, start=start, end=end))
-        except (BaseError, OSError) as error:
-            raise _translate(error) from error
+        return bytes(self._ask(obstore.get_range, self._store, key, start=start, end=end))
+
+    def list_keys(self, prefix: str | None = None) -> list[tuple[str, int]]:
+        """See Storage."""
+        if prefix is not None:
+            check_key(prefix)
+        found = self._ask(lambda: [meta for batch in obstore.list(self._store, prefix) for meta in batch])
+        return [(meta["path"], meta["size"]) for meta in found]
 
     def delete(self, key: str) -> None:
         """See Storage."""
         check_key(key)
         try:
-            obstore.delete(self._store, key)
-        except FileNotFoundError:
+            self._ask(obstore.delete, self._store, key)
+        except NotFound:
             return
-        except BaseError as error:
-            raise _translate(error) from error
 
     def delete_prefix(self, prefix: str) -> int:
         """See Storage."""
         check_key(prefix)
-        try:
-            # The whole list first: removing while walking would pull folders away from under the walk.
-            keys = [meta["path"] for batch in obstore.list(self._store, prefix) for meta in batch]
-        except BaseError as error:
-            raise _translate(error) from error
+        # The whole list first: removing while walking would pull folders away from under the walk.
+        keys = [key for key, _ in self.list_keys(prefix)]
         for key in keys:
             self.delete(key)
         return len(keys)
@@ -182,17 +231,38 @@ class ObjectStorage:
     def exists(self, key: str) -> bool:
         """See Storage."""
         try:
-            self._head(key)
+            self.about(key)
         except NotFound:
             return False
         return True
 
-    def _head(self, key: str) -> obstore.ObjectMeta:
-        check_key(key)
+    def check(self, *, thoroughly: bool = False) -> str:  # noqa: ARG002
+        """See Storage."""
+        return "in memory"
+
+    def _ask(
+        self, function: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        """Make one call to the store, and raise what went wrong as an error of ours."""
         try:
-            return obstore.head(self._store, key)
+            return off_hub.call(function, *args, **kwargs)
         except (BaseError, OSError) as error:
-            raise _translate(error) from error
+            raise self._understand(error) from error
+
+    def _understand(self, error: Exception) -> Exception:
+        if isinstance(error, FileNotFoundError):
+            return NotFound()
+        if is_full(error) or (isinstance(error, GenericError) and "No space left" in str(error)):
+            return StorageFull()
+        logger.warning("storage.failed", kind=type(error).__name__, detail=str(error)[:300])
+        return Unreachable("The file store fails; the log says more.")
+
+    def _fetch(self, key: str, path: Path) -> None:
+        found = obstore.get(self._store, key)
+        require_room(path.parent, found.meta["size"])
+        with path.open("wb") as out:
+            for part in found.stream(PART_BYTES):
+                out.write(part)
 
 
 class LocalStorage(ObjectStorage):
@@ -216,7 +286,7 @@ class LocalStorage(ObjectStorage):
             os.replace(path, target)  # noqa: PTH105  (Path.replace says the same; this reads as the system call)
         except OSError as error:
             if error.errno != errno.EXDEV:
-                raise _translate(error) from error
+                raise self._understand(error) from error
             return super().put_path(key, path, move=True)
         return None
 
@@ -233,6 +303,17 @@ class LocalStorage(ObjectStorage):
         """See Storage."""
         check_key(key)
         return self.root / key
+
+    def check(self, *, thoroughly: bool = False) -> str:
+        """See Storage."""
+        try:
+            if thoroughly:
+                with tempfile.TemporaryFile(dir=self.root) as probe:
+                    probe.write(b"ok")
+                    probe.flush()
+        except OSError as error:
+            raise Unreachable(f"{self.root} cannot be written ({error.strerror}). Mend its permissions.") from error
+        return str(self.root)
 
 
 class MemoryStorage(ObjectStorage):
@@ -262,17 +343,12 @@ def require_room(folder: Path, size_bytes: int, reserve_bytes: int = 256 << 20) 
         raise StorageFull
 
 
-def _translate(error: Exception) -> Exception:
-    if isinstance(error, FileNotFoundError):
-        return NotFound()
-    if is_full(error) or (isinstance(error, GenericError) and "No space left" in str(error)):
-        return StorageFull()
-    logger.warning("storage.failed", kind=type(error).__name__, detail=str(error)[:300])
-    return Transient("The file store does not answer. Nothing was lost; try again in a minute.")
-
-
 def from_settings(settings: Settings) -> Storage:
-    """Return the store of the settings: `files/` in the data folder."""
+    """Return the store of the settings: the bucket that they name, else `files/` in the data folder."""
+    if settings.bucket is not None:
+        from app.adapters.storage_s3 import S3Storage
+
+        return S3Storage(settings.bucket, settings.data_dir / "copies")
     return LocalStorage(settings.data_dir / "files")
 
 

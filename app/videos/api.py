@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 
-from app.adapters.storage import check_key, storage, telling_when_full
+from app.adapters.storage import check_key, storage
 from app.errors import AppError, Invalid, NotFound
 from app.videos import (
     forms,
@@ -245,8 +244,7 @@ def _from_storage(given: dict[str, Any], key: str) -> Video:
     details = forms.parse_details(given, request.args)
     upload = service_uploads.create(current_user.id, size, filename)
     try:
-        with storage().get_path(key) as path, telling_when_full():
-            shutil.copyfile(path, service_uploads.path_of(upload))
+        storage().fetch(key, service_uploads.path_of(upload))
         return service.accept_upload(upload, details)
     except AppError:
         service_uploads.forget(upload)

@@ -43,20 +43,21 @@ def show_signed(token: str) -> Response:
 def send_file_of(video: Video, kind: str) -> Response:
     """Return one of a video's files to somebody who may have it. 404: it has none of that kind; 416."""
     key = links.key_of(video, kind)
-    if key is None or not storage().exists(key):
+    if key is None:
         raise NotFound
     said = {"source": video.media_type, "rendition": video.rendition_type}.get(kind)
     content_type = said or TYPES[key.rpartition(".")[2]]
-    etag = f"{video.content_hash[:32]}-{kind}"
+    etag, filename = f"{video.content_hash[:32]}-{kind}", video.original_filename
     if kind == "rendition":  # a copy that was made anew has another name
         etag += f"-{key.rpartition('/')[2].partition('.')[0]}"
-    size, modified_at = storage().size(key), storage().modified_at(key).replace(microsecond=0)
+    about = storage().about(key)
+    size, modified_at = about.size_bytes, about.modified_at.replace(microsecond=0)
     wanted = _wanted(size, etag, modified_at)
     if wanted is None:
         answer = Response(status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
         answer.headers["Content-Range"] = f"bytes */{size}"
     elif (path := storage().local_path(key)) is not None:
-        name = video.original_filename if kind == "source" else path.name
+        name = filename if kind == "source" else path.name
         answer = send_file(
             path, mimetype=content_type, download_name=name, conditional=True, etag=etag, last_modified=modified_at
         )

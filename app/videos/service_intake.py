@@ -117,7 +117,7 @@ def _make(upload: Upload, details: Details, captions_path: Path | None) -> Video
     with service_uploads.locked(upload):
         if not service_uploads.is_complete(upload):
             raise Conflict("This upload is not finished. Send the missing bytes first.")
-        video_id = new_id()
+        video_id = upload.video_id or new_id()  # of a try that failed: what it may have stored is stored over
         with separately() as session:
             session.execute(sa.update(Upload).where(Upload.id == upload.id).values(video_id=video_id))
         path = service_uploads.path_of(upload)

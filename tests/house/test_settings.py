@@ -118,3 +118,60 @@ def test_addresses_and_domains_are_compared_as_people_are_kept():
 )
 def test_the_address_follows_from_the_host(host, address):
     assert Settings.from_environment({"HOST": host}).public_url == address
+
+
+BUCKET = {"S3_BUCKET": "talks", "S3_ACCESS_KEY_ID": "key", "S3_SECRET_ACCESS_KEY": "hunter2"}
+
+
+def test_files_stay_on_the_disk_unless_a_bucket_is_named():
+    assert Settings.from_environment({}).bucket is None
+    assert Settings.from_environment({"S3_REGION": "eu-west-1", "S3_ADDRESSING": "path"}).bucket is None
+
+
+@pytest.mark.parametrize("missing", BUCKET)
+def test_half_a_bucket_is_refused_by_the_name_of_what_is_missing(missing):
+    said = refusal(**{**BUCKET, missing: " "})
+    assert said.startswith(f"{missing} must be set too, since S3_")
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("name", ["S3_ENDPOINT", "S3_PREFIX"])
+def test_a_bucket_without_a_name_is_refused(name):
+    assert refusal(**{name: "https://s3.example.org"}).startswith(f"S3_BUCKET must be set too, since {name} is")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("S3_BUCKET", "s3://talks"),
+        ("S3_BUCKET", "Talks"),
+        ("S3_BUCKET", "ab"),
+        ("S3_ENDPOINT", "s3.example.org"),
+        ("S3_ENDPOINT", "https://me:hunter2@s3.example.org"),
+        ("S3_ENDPOINT", "https://s3.example.org/talks"),
+        ("S3_PREFIX", "../other"),
+        ("S3_PREFIX", "a//b"),
+        ("S3_ADDRESSING", "dns"),
+    ],
+)
+def test_a_bucket_that_cannot_be_meant_is_refused_by_name(name, value):
+    said = refusal(**BUCKET | {name: value})
+    assert said.startswith(f"{name} must")
+    assert "hunter2" not in said
+
+
+def test_the_keys_of_a_bucket_come_from_files_too_and_are_never_shown(tmp_path):
+    (tmp_path / "secret").write_text("hunter2\n")
+    found = Settings.from_environment(
+        BUCKET | {"S3_SECRET_ACCESS_KEY": "", "S3_SECRET_ACCESS_KEY_FILE": str(tmp_path / "secret")}
+    )
+    assert found.bucket.secret_access_key == "hunter2"
+    assert "hunter2" not in repr(found)
+
+
+def test_with_an_endpoint_the_bucket_stands_in_the_path_and_at_amazon_in_the_host():
+    assert not Settings.from_environment(BUCKET).bucket.is_path_style
+    own = BUCKET | {"S3_ENDPOINT": "http://minio:9000/", "S3_PREFIX": "/team/talks/"}
+    bucket = Settings.from_environment(own).bucket
+    assert (bucket.endpoint, bucket.prefix, bucket.is_path_style) == ("http://minio:9000", "team/talks", True)
+    assert not Settings.from_environment(own | {"S3_ADDRESSING": "virtual"}).bucket.is_path_style
