@@ -35,6 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
     schema.migrate(database_url("template_throughline"))
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "object_store" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("object-store"))  # one server is enough, and two may want one port
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _services is not None:
         _services.stop()

@@ -59,7 +59,7 @@ class ObjectStore:
         command = [
             *(str(WEED), "server", f"-dir={self.folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
             *("-filer", "-s3", f"-s3.config={self.folder / 'identities.json'}", "-s3.autoCreateBucket=false"),
-            *("-s3.port.iceberg=0", "-master.volumeSizeLimitMB=64", "-volume.max=500"),
+            *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-volume.max=500"),
             *(f"-{name}={port}" for name, port in ports.items()),
         ]
         with (self.folder / "log").open("wb") as log:
@@ -71,6 +71,12 @@ class ObjectStore:
             if self.process.poll() is not None or time.monotonic() > give_up_at:
                 raise RuntimeError(f"The object store did not start:\n{(self.folder / 'log').read_text()[-2000:]}")
             time.sleep(0.05)
+        self.ensure_alive()
+
+    def ensure_alive(self) -> None:
+        """Say so when the server has died: else every test would tell of a refused connection."""
+        if self.process is None or self.process.poll() is not None:
+            raise RuntimeError(f"The object store died:\n{(self.folder / 'log').read_text()[-2000:]}")
 
     def stop(self) -> None:
         if self.process is not None:
@@ -201,6 +207,7 @@ def object_store():
 @pytest.fixture
 def bucket(object_store):
     """A new, empty bucket."""
+    object_store.ensure_alive()
     return object_store.make_bucket()
 
 

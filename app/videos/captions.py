@@ -151,7 +151,9 @@ def _blocks(lines: list[str], *, skip_header: bool) -> Iterator[tuple[int, list[
         elif block:
             if not is_header:
                 yield begins, block
-            elif any(_ARROW in each for each in block):  # no empty line after "WEBVTT": the first caption follows it
+            elif any(
+                _ARROW in each for each in block[1:]
+            ):  # no empty line after "WEBVTT": the first caption follows it
                 yield begins + 1, block[1:]
             block, begins, is_header = [], 0, False
 

@@ -103,7 +103,7 @@ def _the_banner_counts_and_everything_is_made_again(api, provider, spoken, writt
     answer = api.post("/videos/renew")
     assert answer.status_code == 303
     api.post("/videos/renew")  # asked twice
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while models(api, spoken, written) != [[NEW], [NEW]]:
         assert set(found(api, "moon")) == {spoken}  # what is there is served meanwhile
         assert time.monotonic() < deadline, (models(api, spoken, written), api.get(f"/api/videos/{spoken}").json())

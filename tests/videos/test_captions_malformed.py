@@ -49,6 +49,7 @@ REPAIRED = {
     "a VTT with names": VTT.replace("\n\n00", "\n\na name: 1\n00"),
     "a VTT with inner times": VTT.replace("one", "<00:01.500>one"),
     "a VTT without an empty line after its header": VTT.replace("WEBVTT\n\n", "WEBVTT\n"),
+    "a VTT with an arrow in its header": VTT.replace("WEBVTT", "WEBVTT-->"),
     "a VTT with entities": VTT.replace("one", "&lrm;one&rlm;").replace("&lrm;", "").replace("&rlm;", ""),
 }
 

@@ -214,6 +214,7 @@ def test_a_disk_that_fills_up_while_copying_leaves_no_upload(alice, tmp_path, mo
     storage().put_path(lying, tmp_path / "empty.mp4")
     token(alice)
     monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr(ObjectStorage, "_fetch", full)
     assert post(alice, path, json={"storagePath": lying}).status_code == 507
     assert db.session.scalars(sa.select(Upload)).all() == []
     assert [each.name for each in service_uploads.folder().iterdir() if each.stat().st_size] == []
