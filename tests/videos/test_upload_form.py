@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from werkzeug.formparser import FormDataParser
 
 from app import engine
-from app.adapters.storage import LocalStorage, StorageFull, storage
+from app.adapters.storage import LocalStorage, ObjectStorage, StorageFull, storage
 from app.db import db
 from app.lib.text import file_size
 from app.videos import events, queries, service_uploads
