@@ -276,7 +276,7 @@ def test_every_format_plays_and_seeks_some_as_a_copy(open_page, alice, tmp_path)
         if page.locator("[data-playback=making]").count():
             copied.append(kind)
             assert_fits(page)
-        testing.drain(advance=True)  # and the player gets the copy without a reload
+        testing.drain()  # and the player gets the copy without a reload
         page.wait_for_function(f"() => {PLAYER}.duration > 4")
         page.evaluate(f"{PLAYER}.muted = true; {PLAYER}.play()")
         page.wait_for_function(f"() => {PLAYER}.currentTime > 0.3")
