@@ -91,6 +91,10 @@ class Hub:
         self._scheduler.stop()
         self._reset()
 
+    def wait_until_idle(self, timeout_seconds: float) -> bool:
+        """Wait for the renderings under way; return whether they ended in time. With no socket open none follows."""
+        return self._scheduler.wait_until_idle(timeout_seconds)
+
     def close_all(self, code: int) -> None:
         """Let every socket end with `code`."""
         for connection in tuple(self._connections):

@@ -22,6 +22,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self._is_stopping = False
         self._threads = threads
+        self._running = 0
 
     def start(self) -> None:
         """Start the threads."""
@@ -41,12 +42,21 @@ class Scheduler:
             heapq.heappush(self._due, (when, next(self._number), work))
             self._changed.notify()
 
+    def wait_until_idle(self, timeout_seconds: float) -> bool:
+        """Wait until no call is under way; return whether that came true in time. What is due later does not count."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._running == 0, timeout_seconds)
+
     def _run(self) -> None:
         while (work := self._next()) is not None:
             try:
                 work()
             except Exception:  # a wall: one failure must not cost the thread
                 logger.exception("live.work_failed")
+            finally:
+                with self._changed:
+                    self._running -= 1
+                    self._changed.notify_all()
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:
@@ -54,6 +64,7 @@ class Scheduler:
                 wait = self._due[0][0] - monotonic() if self._due else None
                 if wait is not None and wait <= 0:
                     work = heapq.heappop(self._due)[2]
+                    self._running += 1
                     self._changed.notify()  # someone else must now watch the next time
                     return work
                 self._changed.wait(wait)

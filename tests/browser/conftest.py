@@ -19,6 +19,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app.accounts.models import User
 from app.db import db
+from app.live.bus import EXTENSION
 from app.web import Throughline
 from tests import factories
 
@@ -87,9 +88,10 @@ class LiveServer:
         self._thread.join()
         with self._changed:
             is_idle = self._changed.wait_for(lambda: self._under_way == 0, timeout=10)
+        is_idle = is_idle and self.app.extensions[EXTENSION].wait_until_idle(10)
         self._server.server_close()
         self.app.settings = self._settings
-        assert is_idle, "a request or socket was still open 10 s after the browser had left"
+        assert is_idle, "a request, socket or live rendering was still open 10 s after the browser had left"
 
 
 @pytest.fixture

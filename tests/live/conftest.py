@@ -75,6 +75,7 @@ def server(app: Throughline, hub: Hub) -> Iterator[str]:
     yield f"127.0.0.1:{served.port}"
     hub.close_all(1001)
     eventually(lambda: hub.count() == 0)
+    assert hub.wait_until_idle(10)  # the next test empties the tables
     served.shutdown()
     thread.join()
     served.server_close()

@@ -274,3 +274,17 @@ def test_a_fragment_needs_one_root_with_an_id():
         except ValueError:
             continue
         raise AssertionError(html)
+
+
+def test_a_rendering_under_way_outlives_its_socket_and_can_be_waited_for(opened, alice, things, hub):
+    thing = things.make(alice)
+    begun, go_on = threading.Event(), threading.Event()
+    with opened(alice, f"thing:{thing}/card") as ws:
+        next_text(ws)
+        things.before_render = lambda: (begun.set(), go_on.wait(10))
+        hub.changed([f"thing:{thing}"])
+        assert begun.wait(10)
+    eventually(lambda: hub.count() == 0)
+    assert not hub.wait_until_idle(0.05)
+    go_on.set()
+    assert hub.wait_until_idle(10)
