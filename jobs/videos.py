@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from app.engine import Concurrency, Context, NonRetriable, Outcome, Step, StepError, workflow
-from app.videos import embedding, endings, events, transcribing
+from app.videos import embedding, endings, events, text_tracks, transcribing
 
 Json = dict[str, Any]
 
@@ -44,16 +44,17 @@ def transcribe_video(ctx: Context, step: Step) -> Json:
     """Make the transcript of a video: from captions when there are some, else from its sound."""
     owner_id, video_id = _owner(ctx), UUID(ctx.event.data["video_id"])
     about = (owner_id, video_id)
-    ignore_captions = bool(ctx.event.data.get("ignore_captions"))
+    text_from = events.text_from(ctx.event.data)
 
     ctx.progress(current_step="prepare", done=0, total=4, message="Looking at the file")
     from_final = bool(ctx.event.data.get("from_final"))
-    plan = step.run("prepare", transcribing.begin, *about, ignore_captions=ignore_captions, from_final=from_final)
+    plan = step.run("prepare", transcribing.begin, *about, text_from=text_from, from_final=from_final)
     if plan["has_captions"]:
         transcript_id = step.run("read-captions", transcribing.save_captions, *about, ctx.run_id)
         return {"transcript_id": transcript_id, "source": "captions"}
-    if not ignore_captions:
-        transcript_id = step.run("read-text-track", transcribing.save_text_track, *about, ctx.run_id)
+    if text_from != text_tracks.SOUND:
+        chosen = text_tracks.index_of(text_from)
+        transcript_id = step.run("read-text-track", transcribing.save_text_track, *about, ctx.run_id, chosen)
         if transcript_id:
             return {"transcript_id": transcript_id, "source": "text track"}
 

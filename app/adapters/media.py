@@ -39,6 +39,8 @@ class TextTrack:
     index: int
     language: str
     codec: str
+    title: str = ""
+    is_text: bool = True  # no pictures of text, and a codec that is known
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Subtitles:
     index: int
     language: str
     codec: str
+    is_forced: bool = False  # only what the talk itself does not say, such as signs in another language
     cues: tuple[tuple[float, float, str], ...] = ()
 
 
@@ -197,6 +200,7 @@ class ChildMedia:
                 index=track["index"],
                 language=track["language"],
                 codec=track["codec"],
+                is_forced=track["is_forced"],
                 cues=tuple((start, end, text) for start, end, text in track["cues"]),
             )
             for track in self._call("texts.subtitles", {"path": str(path)})

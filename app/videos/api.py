@@ -27,6 +27,7 @@ from app.videos import (
     rendering,
     service,
     service_uploads,
+    text_tracks,
 )
 from app.videos.captions import MAX_BYTES as MOST_CAPTION_BYTES
 from app.videos.details import clean_filename
@@ -45,8 +46,8 @@ CREATED, OK, CONFLICT = HTTPStatus.CREATED, HTTPStatus.OK, HTTPStatus.CONFLICT
 def create_video() -> ResponseReturnValue:
     """Make a video of a file.
 
-    Multipart: `file`, and `captions`, `title`, `language`. JSON: `upload_id`, and `title`, `language`, `captions` as
-    text.
+    Multipart: `file`, and `captions`, `title`, `language`, `vocabulary`. JSON: `upload_id`, and the same, `captions`
+    as text.
 
     201: `{id, title, status, url}`. 409: the same content is there (`video` is it; `?again=1` adds it all the
     same), or the upload is not finished. 413, 422, 429, 507: the message says what to do; nothing is kept.
@@ -102,7 +103,7 @@ def show_video(video_id: UUID) -> ResponseReturnValue:
 @bp.patch("/api/videos/<uuid:video_id>")
 @login_required  # type: ignore[untyped-decorator]
 def change_video(video_id: UUID) -> ResponseReturnValue:
-    """Change title, description, language or tags. 422: a field cannot be used."""
+    """Change title, description, language, vocabulary or tags. 422: a field cannot be used."""
     video = queries.get_for(current_user, video_id)
     service.change_video(video, forms.parse_changes(request.get_json(silent=True)))
     return jsonify(details(video))
@@ -128,6 +129,14 @@ def retry_video(video_id: UUID) -> ResponseReturnValue:
 def cancel_video(video_id: UUID) -> ResponseReturnValue:
     """Stop work. 409: nothing is under way."""
     return _do(video_id, service.cancel)
+
+
+@bp.post("/api/videos/<uuid:video_id>/transcribe")
+@login_required  # type: ignore[untyped-decorator]
+def transcribe_video(video_id: UUID) -> ResponseReturnValue:
+    """Make a new transcript: `{text_from?, language?, vocabulary?}`; `text_from`: sound, captions or track:<index>."""
+    wish = forms.parse_transcription(_json() if request.data else {})
+    return _do(video_id, lambda video: service.transcribe_again(video, **wish))
 
 
 @bp.post("/api/videos/<uuid:video_id>/reprocess")
@@ -193,6 +202,8 @@ def _more(video: Video) -> dict[str, Any]:
         "width": video.width,
         "height": video.height,
         "language": video.language,
+        "vocabulary": video.vocabulary,
+        "text_tracks": [{**each, "name": text_tracks.name_of(each)} for each in video.text_tracks],
         "created_at": video.created_at.isoformat(),
     }
 

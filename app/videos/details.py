@@ -8,9 +8,34 @@ from dataclasses import dataclass
 
 LONGEST_NAME = 200
 LONGEST_TITLE = 300
+LONGEST_VOCABULARY = 1000
 MOST_TAGS, LONGEST_TAG = 20, 60
 JOINERS = "\u200c\u200d"  # spelling in Persian and the scripts of India, and what makes one emoji of several
 KEPT = "\t\r\n" + JOINERS
+LANGUAGES = (
+    ("en", "English"),
+    ("de", "German"),
+    ("fr", "French"),
+    ("es", "Spanish"),
+    ("it", "Italian"),
+    ("pt", "Portuguese"),
+    ("nl", "Dutch"),
+    ("pl", "Polish"),
+    ("cs", "Czech"),
+    ("da", "Danish"),
+    ("sv", "Swedish"),
+    ("nb", "Norwegian"),
+    ("fi", "Finnish"),
+    ("tr", "Turkish"),
+    ("uk", "Ukrainian"),
+    ("ru", "Russian"),
+    ("ar", "Arabic"),
+    ("he", "Hebrew"),
+    ("hi", "Hindi"),
+    ("zh", "Chinese"),
+    ("ja", "Japanese"),
+    ("ko", "Korean"),
+)
 
 
 @dataclass(frozen=True)
@@ -19,7 +44,13 @@ class Details:
 
     title: str = ""
     language: str = "en"
+    vocabulary: str = ""  # names and terms that the model may not know
     keep_both: bool = False  # also when they have this content already
+
+
+def languages_with(code: str) -> tuple[tuple[str, str], ...]:
+    """Return the languages to choose from, and `code` too where it is another one (a program may set any)."""
+    return LANGUAGES if not code or code in dict(LANGUAGES) else (*LANGUAGES, (code, code))
 
 
 def clean(text: str, most: int) -> str:

@@ -6,6 +6,7 @@ an event is set by whoever sends it from the session or key; `user_id` repeats i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NotRequired, Protocol, TypedDict
 from uuid import UUID
 
@@ -34,7 +35,8 @@ class VideoPayload(TypedDict):
     original_filename: str
     language: str
     request_id: str  # the same request never starts a second run
-    ignore_captions: NotRequired[bool]  # transcribe although captions came with the file
+    text_from: NotRequired[str]  # what the transcript is made of: text_tracks.py
+    ignore_captions: NotRequired[bool]  # as text_from "sound", in events of older versions
     from_final: NotRequired[bool]  # begin although the video is finished: nobody has set it to pending before
     transcript_id: NotRequired[str]
     force: NotRequired[bool]  # chunk again although this transcript has embeddings of this model
@@ -65,6 +67,12 @@ class _Video(Protocol):
     def original_filename(self) -> str: ...
     @property
     def language(self) -> str: ...
+
+
+def text_from(data: Mapping[str, Any] | None) -> str:
+    """Return what the transcript is to be made of by the payload `data` (text_tracks.py)."""
+    given = data or {}
+    return str(given.get("text_from") or ("sound" if given.get("ignore_captions") else ""))
 
 
 def payload(video: _Video, request_id: object, **more: Any) -> dict[str, Any]:

@@ -9,35 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.errors import Invalid
-from app.videos.details import LONGEST_TAG, LONGEST_TITLE, MOST_TAGS, Details, clean, is_shown
+from app.videos import text_tracks
+from app.videos.details import LONGEST_TAG, LONGEST_TITLE, LONGEST_VOCABULARY, MOST_TAGS, Details, clean, is_shown
 from app.videos.models import STATUSES
 from app.videos.queries_library import ACTIVE, SORTS, LibraryFilter
 
 LONGEST_DESCRIPTION = 10_000
-LANGUAGES = (
-    ("en", "English"),
-    ("de", "German"),
-    ("fr", "French"),
-    ("es", "Spanish"),
-    ("it", "Italian"),
-    ("pt", "Portuguese"),
-    ("nl", "Dutch"),
-    ("pl", "Polish"),
-    ("cs", "Czech"),
-    ("da", "Danish"),
-    ("sv", "Swedish"),
-    ("nb", "Norwegian"),
-    ("fi", "Finnish"),
-    ("tr", "Turkish"),
-    ("uk", "Ukrainian"),
-    ("ru", "Russian"),
-    ("ar", "Arabic"),
-    ("he", "Hebrew"),
-    ("hi", "Hindi"),
-    ("zh", "Chinese"),
-    ("ja", "Japanese"),
-    ("ko", "Korean"),
-)
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _METADATA_KEY = re.compile(r"[!-+\--~]+")  # ASCII without space and comma
 
@@ -65,7 +42,7 @@ def parse_filter(args: Mapping[str, str]) -> LibraryFilter:
 
 
 def parse_details(given: Mapping[str, Any], args: Mapping[str, str]) -> Details:
-    """Read title, language and `again` of a new video.
+    """Read title, language, vocabulary and `again` of a new video.
 
     Raises:
         Invalid: one of them is no text or cannot be used.
@@ -74,7 +51,40 @@ def parse_details(given: Mapping[str, Any], args: Mapping[str, str]) -> Details:
     if not isinstance(title, str):
         raise Invalid("The title must be text.", {"title": "Send text."})
     keep_both = str(given.get("again") or args.get("again") or "") not in ("", "0", "false", "False")
-    return Details(clean(title, LONGEST_TITLE), parse_language(given.get("language")), keep_both=keep_both)
+    return Details(
+        clean(title, LONGEST_TITLE),
+        parse_language(given.get("language")),
+        parse_vocabulary(given.get("vocabulary")),
+        keep_both=keep_both,
+    )
+
+
+def parse_transcription(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what a new transcript is to be made of: `text_from` ("sound" when it is left out), language, vocabulary.
+
+    Returns:
+        Arguments of `service.transcribe_again`; what is not given stays as it is.
+
+    Raises:
+        Invalid: one of them cannot be used.
+    """
+    text_from, vocabulary = given.get("text_from", text_tracks.SOUND), given.get("vocabulary")
+    if not isinstance(text_from, str):
+        raise Invalid("Say what the text is taken from.", {"text_from": "Use sound, captions or track:<index>."})
+    return {
+        "text_from": text_from,
+        "language": parse_language(given["language"]) if given.get("language") else "",
+        "vocabulary": None if vocabulary is None else parse_vocabulary(vocabulary),
+    }
+
+
+def parse_vocabulary(given: object) -> str:
+    """Return names and terms with commas or line ends between them, as one line.
+
+    Raises:
+        Invalid: it is no text or too long.
+    """
+    return clean(_text("vocabulary", given or "", LONGEST_VOCABULARY).replace("\n", ", "), LONGEST_VOCABULARY)
 
 
 def parse_language(given: object) -> str:
@@ -92,17 +102,17 @@ def parse_language(given: object) -> str:
 
 
 def parse_changes(given: object) -> dict[str, Any]:
-    """Read the changes of a PATCH: any of title, description, language and tags.
+    """Read the changes of a PATCH: any of title, description, language, vocabulary and tags.
 
     Raises:
         Invalid: no object, an unknown field, or a value that cannot be used.
     """
     if not isinstance(given, dict):
         raise Invalid("Send a JSON object with the fields to change.")
-    unknown = set(given) - {"title", "description", "language", "tags"}
+    unknown = set(given) - {"title", "description", "language", "vocabulary", "tags"}
     if unknown:
         raise Invalid(
-            "Only title, description, language and tags can be changed.",
+            "Only title, description, language, vocabulary and tags can be changed.",
             {str(name)[:60]: "This cannot be changed." for name in sorted(unknown, key=str)},
         )
     changes: dict[str, Any] = {}
@@ -113,6 +123,8 @@ def parse_changes(given: object) -> dict[str, Any]:
         raise Invalid("A video needs a title.", {"title": "Write a title."})
     if "language" in given:
         changes["language"] = parse_language(given["language"])
+    if "vocabulary" in given:
+        changes["vocabulary"] = parse_vocabulary(given["vocabulary"])
     if "tags" in given:
         changes["tags"] = _tags(given["tags"])
     return changes

@@ -67,6 +67,8 @@ class Video(Base):
 
     storage_key: Mapped[str] = mapped_column(sa.String(300), unique=True)
     captions_key: Mapped[str | None] = mapped_column(sa.String(300))  # a caption file uploaded beside it
+    # The text tracks inside the file: `[{index, language, title}]`, as text_tracks.listed.
+    text_tracks: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
     poster_key: Mapped[str | None] = mapped_column(sa.String(300))
     # A copy that browsers play where the original is not; no status: none is needed, or none was asked for.
     rendition_status: Mapped[str | None] = mapped_column(sa.String(20))

@@ -23,7 +23,7 @@ from app.errors import Conflict
 from app.lib.ids import new_id
 from app.lib.text import money
 from app.settings import CAPABILITIES, SANDBOX_FAMILY
-from app.videos import events, prices, service_transcript, statuses
+from app.videos import events, prices, service_transcript, statuses, text_tracks
 from app.videos.models import FINAL, Chunk, Transcript, Video
 from app.web import settings
 
@@ -128,7 +128,7 @@ def look(owner_id: UUID, video_id: UUID) -> Json:
     video = statuses.get_video(owner_id, video_id)
     if not any(each.source == "model" for each in _list_heard(owner_id, video_id)):
         return {"skipped": "It was made again, corrected or taken up otherwise meanwhile."}
-    payload = events.payload(video, new_id(), ignore_captions=True, from_final=True)
+    payload = events.payload(video, new_id(), text_from=text_tracks.SOUND, from_final=True)
     accounts.ensure_budget(owner_id, prices.audio_price(video.duration_seconds))
     return {"payload": payload}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -12,7 +11,8 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 
 from app.errors import Invalid
-from app.videos import forms, forms_bulk, queries, queries_library, service
+from app.videos import forms_bulk, queries, queries_library, service
+from app.videos.details import languages_with
 from app.videos.models import Video
 
 
@@ -26,7 +26,7 @@ def add_to(bp: Blueprint) -> None:
 def show_details(video_id: UUID) -> str:
     """Show the form."""
     video = queries.get_for(current_user, video_id)
-    given = {"title": video.title, "description": video.description, "language": video.language}
+    given = {name: getattr(video, name) for name in ("title", "description", "language", "vocabulary")}
     return _form(video, given | {"tags": ", ".join(video.tags)}, {}, request.args.get("back", ""))
 
 
@@ -47,15 +47,12 @@ def change_details(video_id: UUID) -> ResponseReturnValue:
 
 def _form(video: Video, given: dict[str, Any], errors: dict[str, str], back: str) -> str:
     is_script = bool(request.headers.get("HX-Request"))
-    languages: Sequence[tuple[str, str]] = forms.LANGUAGES
-    if given.get("language") not in dict(languages):
-        languages = (*languages, (given.get("language", ""), given.get("language", "")))
     return render_template(
         "videos/_details.html" if is_script else "videos/details.html",
         video=video,
         given=given,
         errors=errors,
         back="library" if back == "library" else "page",
-        languages=languages,
+        languages=languages_with(given.get("language", "")),
         known_tags=[tag for tag, _ in queries_library.choices(current_user.id).tags],
     )

@@ -29,6 +29,7 @@ from app.videos import (
     service_uploads,
     spoken,
 )
+from app.videos.details import LANGUAGES
 from app.videos.models import Upload, Video
 from app.videos.service_intake import AlreadyThere
 from app.web import settings
@@ -292,6 +293,6 @@ def _limits() -> dict[str, Any]:
         "most_bytes": settings().max_upload_bytes,
         "most_at_once": settings().max_uploads_at_once,
         "most_seconds": settings().max_duration_seconds,
-        "languages": spoken.choices(forms.LANGUAGES),
+        "languages": spoken.choices(LANGUAGES),
         "is_english_only": spoken.is_english_only(),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from uuid import UUID
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -29,8 +28,10 @@ from app.videos import (
     service,
     service_search,
     spoken,
+    text_tracks,
 )
 from app.videos import queries_transcript as transcripts
+from app.videos.details import languages_with
 from app.videos.models import Video
 from app.videos.routes_library import do_and_say
 
@@ -60,7 +61,8 @@ def show(video_id: UUID) -> str:
         query=request.args.get("q", "")[:300],
         playback=playback_pages.fragment(video),
         kind=playback.playing_kind(video),
-        languages=spoken.choices(forms.LANGUAGES),
+        languages=spoken.choices(languages_with(video.language)),
+        texts=text_tracks.choices_of(video),
         flags=pages.FLAGS,
         sources=pages.SOURCE_WORDS,
         cost_microusd=pages.cost_of(video),
@@ -79,8 +81,9 @@ def transcript(video_id: UUID) -> str:
 
 @login_required  # type: ignore[untyped-decorator]
 def transcribe_again(video_id: UUID) -> ResponseReturnValue:
-    """Make a new transcript from the sound, whatever captions there are."""
-    return _ask(video_id, partial(service.transcribe_again, ignore_captions=True), "It is being transcribed again.")
+    """Make a new transcript from what was chosen: the sound, or captions that came with the video."""
+    wish = forms.parse_transcription(request.form)
+    return _ask(video_id, lambda video: service.transcribe_again(video, **wish), "It is being transcribed again.")
 
 
 @login_required  # type: ignore[untyped-decorator]

@@ -14,7 +14,7 @@ from app.errors import Conflict
 from app.lib.clock import now
 from app.lib.ids import new_id
 from app.lib.text import pluralise
-from app.videos import events, prices, rendering, service_library, service_transcript, spoken
+from app.videos import events, prices, rendering, service_library, service_transcript, spoken, text_tracks
 from app.videos.details import MOST_TAGS
 from app.videos.models import FINAL, Video
 
@@ -49,13 +49,13 @@ def cancel(videos: Sequence[Video]) -> Outcome:
     return _each(videos, service_library.cancel, "had nothing under way")
 
 
-def transcribe(videos: Sequence[Video], *, ignore_captions: bool = True) -> Outcome:
-    """Make a new transcript of every one that is not under way."""
+def transcribe(videos: Sequence[Video]) -> Outcome:
+    """Make a new transcript from the sound of every one that is not under way."""
 
     def again(video: Video) -> None:
-        service_library.transcribe_again(video, ignore_captions=ignore_captions)
+        service_library.transcribe_again(video, text_tracks.SOUND)
 
-    known = [video for video in videos if not (ignore_captions and spoken.refusal(video.language))]
+    known = [video for video in videos if not spoken.refusal(video.language)]
     outcome = _each(known, again, "under way already")
     for video in videos:
         if video not in known:

@@ -16,7 +16,7 @@ from app.db import db, end_reading, on_rollback, separately
 from app.errors import Conflict, NotFound
 from app.lib.ids import new_id
 from app.lib.text import duration
-from app.videos import captions, events, links, playback, queries, rendering, service_uploads, turns
+from app.videos import captions, events, links, playback, queries, rendering, service_uploads, text_tracks, turns
 from app.videos.details import Details, title_of
 from app.videos.models import Upload, Video
 from app.web import settings
@@ -151,6 +151,8 @@ def _row(owner_id: UUID, filename: str, details: Details, found: Probe, video_id
         title=details.title or title_of(filename),
         original_filename=filename,
         language=details.language,
+        vocabulary=details.vocabulary,
+        text_tracks=text_tracks.listed(found.subtitles),
         status="pending",
         storage_key=f"{links.folder(owner_id, video_id)}/source.{found.extension}",
         media_type=found.media_type,

@@ -17,7 +17,7 @@ from app.engine import RetryAfter, RunView
 from app.errors import Conflict
 from app.lib.clock import now
 from app.lib.ids import new_id, parse_id
-from app.videos import events, links, rendering, spoken, statuses, video_runs
+from app.videos import events, links, rendering, spoken, statuses, text_tracks, video_runs
 from app.videos.events import PIPELINE
 from app.videos.models import FINAL, Upload, Video
 
@@ -51,7 +51,7 @@ def retry(video: Video) -> None:
     elif failed is not None and failed.workflow == "generate-embeddings" and video.transcript_id:
         _request_chunks(video)
     else:
-        _request_transcript(video, ignore_captions=bool(failed and (failed.input or {}).get("ignore_captions")))
+        _request_transcript(video, events.text_from(failed.input if failed else None))
 
 
 def go_on_at(run: RunView, step: str) -> None:
@@ -99,18 +99,27 @@ def why_no_replay(run: RunView) -> str | None:
     return None
 
 
-def transcribe_again(video: Video, *, ignore_captions: bool = False) -> None:
+def transcribe_again(
+    video: Video, text_from: str = text_tracks.AUTOMATIC, *, language: str = "", vocabulary: str | None = None
+) -> None:
     """Make a new transcript, whatever there is.
 
+    Args:
+        video: of which.
+        text_from: what the transcript is made of (text_tracks.py).
+        language: what is spoken in it from now on; empty: as before.
+        vocabulary: names and terms that the model may not know; None: as before.
+
     Raises:
-        Conflict: work on the video is under way, or the model set now does not know its language.
+        Conflict: work on the video is under way, there is no such text, or the model set now does not know its
+            language. Nothing has changed then.
     """
-    reason = spoken.refusal(video.language) if ignore_captions else ""
-    if reason:
-        raise Conflict(reason)  # now: a run that fails would leave a finished video failed
+    _refuse_text(video, text_from, language or video.language)
     if not _change_status(video, FINAL, "pending"):
         raise Conflict("Work on this video is under way. Wait for it, or cancel it first.")
-    _request_transcript(video, ignore_captions=ignore_captions)
+    video.language = language or video.language
+    video.vocabulary = video.vocabulary if vocabulary is None else vocabulary
+    _request_transcript(video, text_from)
 
 
 def reprocess(video: Video) -> None:
@@ -224,8 +233,17 @@ def _give_status(video: Video, run: RunView, step: str | None) -> None:
         raise Conflict("Work on this video is under way. Wait for it, or cancel it first.")
 
 
-def _request_transcript(video: Video, *, ignore_captions: bool) -> None:
-    payload = events.payload(video, new_id(), ignore_captions=ignore_captions)
+def _refuse_text(video: Video, text_from: str, language: str) -> None:
+    # Now: a run that fails would leave a finished video failed.
+    if text_from == text_tracks.SOUND:
+        if reason := spoken.refusal(language):
+            raise Conflict(reason)
+    elif text_from != text_tracks.AUTOMATIC and text_from not in dict(text_tracks.choices_of(video)):
+        raise Conflict("There are no such captions in this video. Reload the page and choose again.")
+
+
+def _request_transcript(video: Video, text_from: str) -> None:
+    payload = events.payload(video, new_id(), text_from=text_from)
     engine.send(events.TRANSCRIBE_REQUESTED, payload, owner_id=video.owner_id)
 
 

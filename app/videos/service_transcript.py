@@ -34,7 +34,14 @@ class Overtaken(Replaced):
 
 
 def save_transcript(
-    owner_id: UUID, video_id: UUID, run_id: UUID, cues: Sequence[Cue], *, source: str, model: str = ""
+    owner_id: UUID,
+    video_id: UUID,
+    run_id: UUID,
+    cues: Sequence[Cue],
+    *,
+    source: str,
+    model: str = "",
+    language: str | None = None,
 ) -> UUID:
     """Save cues as the video's transcript, show it, and send `video/transcription.completed`.
 
@@ -47,6 +54,7 @@ def save_transcript(
         cues: in order.
         source: "model" or "captions".
         model: the transcription model's name.
+        language: of the cues; None: the one that the video is spoken in.
 
     Returns:
         The transcript's id.
@@ -67,7 +75,7 @@ def save_transcript(
         number=queries.next_number(video.id),
         source=source,
         model=model,
-        language=video.language,
+        language=language or video.language,
         run_id=run_id,
     )
     db.session.add(transcript)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.adapters import llm
 
 
@@ -16,7 +18,7 @@ def refusal(language: str) -> str:
     )
 
 
-def choices(languages: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+def choices(languages: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the languages to choose from, as given, with a word on those that need captions now."""
     knows = llm.transcriber().capabilities.knows
     return [(code, name if knows(code) else f"{name} (with captions only)") for code, name in languages]

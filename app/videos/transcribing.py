@@ -18,7 +18,7 @@ from app.adapters.media import Subtitles, Unusable, media
 from app.adapters.storage import storage
 from app.errors import Permanent
 from app.lib.words import Word
-from app.videos import captions, flags, service_transcript, spoken, statuses
+from app.videos import captions, flags, service_transcript, spoken, statuses, text_tracks
 from app.videos.captions import Caption
 from app.videos.cues import build
 from app.videos.models import Video
@@ -40,13 +40,28 @@ class LanguageRefused(Permanent):
     code = "language_not_supported"
 
 
+class NoText(Permanent):
+    """The text track that a person chose holds no text."""
+
+    status = 422
+    code = "text_track_empty"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The captions that you chose inside this file hold no text. "
+            "Choose “Transcribe again” and take others, or the sound."
+        )
+
+
 def folder_of(run_id: UUID) -> str:
     """Return where a run keeps its files."""
     return f"runs/{run_id}"
 
 
-def begin(owner_id: UUID, video_id: UUID, *, ignore_captions: bool, from_final: bool = False) -> Json:
-    """Set the status to transcribing and say whether captions came beside the file; `from_final`: see `statuses.move`.
+def begin(owner_id: UUID, video_id: UUID, *, text_from: str, from_final: bool = False) -> Json:
+    """Set the status to transcribing and say whether the captions beside the file are to be read.
+
+    `text_from`: a choice of text_tracks.py; `from_final`: see `statuses.move`.
 
     Returns:
         `{title, has_captions, duration_seconds}`.
@@ -55,7 +70,7 @@ def begin(owner_id: UUID, video_id: UUID, *, ignore_captions: bool, from_final: 
     statuses.move(video_id, "transcribing", from_final=from_final)
     return {
         "title": video.title,
-        "has_captions": bool(video.captions_key) and not ignore_captions,
+        "has_captions": bool(video.captions_key) and text_from in (text_tracks.AUTOMATIC, text_tracks.CAPTIONS),
         "duration_seconds": video.duration_seconds,
     }
 
@@ -72,18 +87,33 @@ def save_captions(owner_id: UUID, video_id: UUID, run_id: UUID) -> str:
     return _save_captions(owner_id, video_id, run_id, captions.parse(data))
 
 
-def save_text_track(owner_id: UUID, video_id: UUID, run_id: UUID) -> str | None:
-    """Save a text track inside the file as the transcript; return its id, or None when there is none with text."""
+def save_text_track(owner_id: UUID, video_id: UUID, run_id: UUID, chosen: int | None = None) -> str | None:
+    """Save a text track inside the file as the transcript, in the track's language.
+
+    Returns:
+        The transcript's id; None when no track was chosen and none has text.
+
+    Raises:
+        NoText: the chosen track is not there or says nothing.
+        Unusable: the file with the chosen track cannot be read.
+    """
     video = statuses.get_video(owner_id, video_id)
     language = video.language
     with storage().get_path(video.storage_key) as path:
         try:
             tracks = media().subtitles(path)
         except Unusable:
+            if chosen is not None:
+                raise
             return None  # the sound may be fine, and that is what counts
-    ordered = sorted(tracks, key=lambda track: not _is_same_language(track.language, language))
-    found = next(filter(None, map(_captions_of, ordered)), None)
-    return _save_captions(owner_id, video_id, run_id, found) if found else None
+    wanted = [track for track in tracks if chosen is None or track.index == chosen]
+    for track in text_tracks.in_order(wanted, language):
+        if found := _captions_of(track):
+            spoken_in = text_tracks.tag_of(track.language) or language
+            return _save_captions(owner_id, video_id, run_id, found, language=spoken_in)
+    if chosen is not None:
+        raise NoText
+    return None
 
 
 def refuse_unknown_language(owner_id: UUID, video_id: UUID) -> None:
@@ -229,10 +259,12 @@ def _restore(owner_id: UUID, video_id: UUID, key: str) -> None:
             raise Permanent("The transcription model was changed since this began. Choose “Transcribe again”.")
 
 
-def _save_captions(owner_id: UUID, video_id: UUID, run_id: UUID, found: list[Caption]) -> str:
-    return str(
-        service_transcript.save_transcript(owner_id, video_id, run_id, captions.to_cues(found), source="captions")
-    )
+def _save_captions(
+    owner_id: UUID, video_id: UUID, run_id: UUID, found: list[Caption], *, language: str | None = None
+) -> str:
+    cues = captions.to_cues(found)
+    saved = service_transcript.save_transcript(owner_id, video_id, run_id, cues, source="captions", language=language)
+    return str(saved)
 
 
 def _captions_of(track: Subtitles) -> list[Caption]:
@@ -242,8 +274,3 @@ def _captions_of(track: Subtitles) -> list[Caption]:
         if end >= start >= 0
     ]
     return [each for each in found if each.text]
-
-
-def _is_same_language(track: str, video: str) -> bool:
-    # Files name languages by two or three letters: "fr", "fra", "fre".
-    return bool(track) and track[:2].lower() == video[:2].lower()

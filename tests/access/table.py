@@ -98,6 +98,7 @@ GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/outline
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/reprocess
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/restore
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/retry
+POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcribe
 DELETE  401 204 404 404 204 404 404 401  /api/videos/<uuid:video_id>/share
 POST    401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/share
 GET     401 200 404 404 200 404 404 401  /api/videos/<uuid:video_id>/transcript

@@ -12,6 +12,7 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
+from . import texts
 from .opening import MediaError, has_magic, head, open_media
 
 TRIED_PACKETS = 100  # how many packets of sound are decoded to see whether the file is whole
@@ -51,7 +52,13 @@ def probe(path: str) -> dict[str, Any]:
             "width": picture.codec_context.width if picture else None,
             "height": picture.codec_context.height if picture else None,
             "subtitles": [
-                {"index": track.index, "language": track.language or "", "codec": _codec_name(track)}
+                {
+                    "index": track.index,
+                    "language": track.language or "",
+                    "codec": _codec_name(track),
+                    "title": track.metadata.get("title", "")[:300],
+                    "is_text": _codec_name(track) in texts.CODECS,
+                }
                 for track in container.streams.subtitles
             ],
         }

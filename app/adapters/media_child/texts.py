@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import av
+from av.stream import Disposition
 
 from .opening import open_media
 
@@ -15,7 +16,7 @@ TAGS = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # no tag inside a tag: a text of "<
 
 
 def subtitles(path: str) -> list[dict[str, Any]]:
-    """Return every text track: `{index, language, codec, cues: [[start, end, text], ...]}`, times in seconds.
+    """Return every text track: `{index, language, codec, is_forced, cues: [[start, end, text], ...]}`, in seconds.
 
     Tracks made of pictures are left out, and so are tracks without a single cue.
     """
@@ -30,6 +31,7 @@ def subtitles(path: str) -> list[dict[str, Any]]:
                 "index": track.index,
                 "language": track.language or "",
                 "codec": _codec(track),
+                "is_forced": bool(track.disposition & Disposition.forced),
                 "cues": cues[track.index],
             }
             for track in tracks
