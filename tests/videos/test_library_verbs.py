@@ -151,7 +151,9 @@ def test_a_retry_right_after_a_cancel_is_not_ended_by_the_run_that_was_cancelled
     assert engine.list_runs(subject=f"video:{video.id}", workflow="transcribe-video", status="cancelled")
 
 
-@pytest.mark.parametrize(("price", "said"), [(6_000, "about $0.0075"), (6_000_000, "about $7.50"), (0, "at no cost")])
+@pytest.mark.parametrize(
+    ("price", "said"), [(6_000, "about $0.0075"), (6_000_000, "about $7.50"), (0, "costs nothing")]
+)
 def test_what_transcribing_again_costs_is_said_before(app, alice, models, tmp_path, monkeypatch, price, said):  # noqa: PLR0917
     monkeypatch.setattr(app, "settings", app.settings.but(audio_price_microusd_per_minute=price))
     video = make_video(alice.user, tmp_path)  # 75 seconds
