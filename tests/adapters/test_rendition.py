@@ -29,14 +29,16 @@ def make(settings, tmp_path):
     return do
 
 
-def film(path, *, size=(160, 120), codec="mpeg4", pixels="yuv420p", rotate=None, aspect=None, seconds=2):
-    """Write a film whose left half is black and whose right half is white."""
+def film(path, *, size=(160, 120), codec="mpeg4", pixels="yuv420p", sound="libmp3lame", turn=0, aspect=None, seconds=2):
+    """Write a film whose left half is black and whose right half is white, to be shown turned by `turn` degrees."""
     with av.open(str(path), "w", format="matroska" if path.suffix == ".mkv" else None) as out:
         stream = out.add_stream(codec, rate=10)
         stream.width, stream.height, stream.pix_fmt = *size, pixels
         if aspect:
             stream.codec_context.sample_aspect_ratio = aspect
-        sound = out.add_stream("libmp3lame", rate=48_000)
+        if turn:
+            stream.set_display_rotation(turn)
+        sound = out.add_stream(sound, rate=48_000)
         sound.codec_context.layout = "mono"
         picture = np.zeros((size[1], size[0], 3), np.uint8)
         picture[:, size[0] // 2 :] = 255
@@ -48,9 +50,17 @@ def film(path, *, size=(160, 120), codec="mpeg4", pixels="yuv420p", rotate=None,
         quiet = np.zeros((1, 48_000 * seconds), np.float32)
         block = av.AudioFrame.from_ndarray(quiet, format="fltp", layout="mono")
         block.sample_rate = 48_000
-        out.mux(sound.encode(block))
+        for part in av.AudioResampler(format=sound.codec_context.format).resample(block):
+            out.mux(sound.encode(part))
         out.mux(sound.encode(None))
     return path
+
+
+def shown(path):
+    """Return the first picture as it is shown: grey points, upright."""
+    with av.open(str(path)) as found:
+        frame = next(found.decode(video=0))
+        return np.rot90(frame.to_ndarray(format="gray"), round(frame.rotation / 90))
 
 
 def tracks(path):
@@ -106,6 +116,26 @@ def test_every_shape_comes_out_upright_even_and_no_larger_than_1080p(make, tmp_p
         points = frame.to_ndarray(format="gray")
     assert points[:, : points.shape[1] // 3].mean() < 60
     assert points[:, -points.shape[1] // 3 :].mean() > 190
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("made anew.mov", {"codec": "mpeg4", "sound": "aac"}),
+        ("copied.mov", {"codec": "libx264", "sound": "pcm_s16le"}),
+        ("copied.mkv", {"codec": "libx264", "sound": "aac"}),
+        ("made anew.mkv", {"codec": "mpeg4", "sound": "aac"}),
+    ],
+)
+def test_what_a_telephone_filmed_lying_down_is_shown_upright(make, tmp_path, name, how, turn):
+    path = film(tmp_path / name, turn=turn, **how)
+    before = shown(path)
+    assert before.shape == ((120, 160) if turn == 180 else (160, 120))
+    _, out, _ = make(path, seconds=2.0)
+    after = shown(out)
+    assert after.shape == before.shape
+    assert np.abs(after.astype(int) - before).mean() < 20
 
 
 def test_a_file_with_sound_alone_becomes_sound_alone(make, tmp_path):

@@ -176,6 +176,8 @@ def _decoded(container: InputContainer, stream: Any, most_packets: int = 1 << 62
             packet = next(packets)
         except StopIteration:
             return
+        except MemoryError:
+            raise
         except av.FFmpegError:  # what follows is missing; what the decoder has in hand is still to come
             packet = None
         try:

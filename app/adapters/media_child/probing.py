@@ -118,6 +118,8 @@ def _duration(container: InputContainer, path: str, sound: AudioStream) -> float
             if tried < TRIED_PACKETS:
                 tried += 1
                 decoded += _decodes(packet)
+    except MemoryError:
+        raise
     except av.FFmpegError as error:
         if not packets:
             raise MediaError("damaged", str(error)) from error
@@ -142,6 +144,8 @@ def _check(packets: int, tried: int, decoded: int, end: float) -> None:
 def _decodes(packet: av.packet.Packet[Any]) -> bool:
     try:
         packet.decode()
+    except MemoryError:  # an FFmpegError too: not damaged, but too large
+        raise
     except (av.FFmpegError, ValueError):
         return False
     return True

@@ -249,5 +249,7 @@ def _timed(packets: list[Any]) -> Packets:
 def _decodes(packet: Any) -> bool:
     try:
         return bool(packet.decode())
+    except MemoryError:
+        raise
     except (av.FFmpegError, ValueError):
         return False

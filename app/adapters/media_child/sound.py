@@ -94,10 +94,14 @@ def _frames(container: InputContainer, sound: Any) -> Iterator[AudioFrame]:
     while True:
         try:
             packet = next(packets)
+        except MemoryError:  # it is an FFmpegError too; the rest of such a file must not become silence
+            raise
         except (StopIteration, av.FFmpegError):
             return
         try:
             yield from packet.decode()
+        except MemoryError:
+            raise
         except (av.FFmpegError, ValueError):
             continue
 
