@@ -114,6 +114,19 @@ def packed_sound() -> bytes:
     return _ebml(0x1A45DFA3, head) + _ebml(0x18538067, info + tracks + _ebml(0x1F43B675, cluster))
 
 
+def flood_behind_a_trickle(path: Path, seconds: int) -> Path:
+    """A MKV of 15 seconds of sound in small packets, which are tried when it is added, and of the rest in one."""
+    with av.open(str(path), "w", format="matroska") as out:
+        track = out.add_stream("pcm_s16le", rate=8000, layout="mono")
+        sizes = [1600] * 150 + [16_000 * seconds]
+        for number, size in enumerate(sizes):
+            packet = av.Packet(b"\x10\x20" * (size // 2))
+            packet.stream, packet.time_base, packet.is_keyframe = track, Fraction(1, 10), True
+            packet.pts = packet.dts = number
+            out.mux(packet)
+    return path
+
+
 # What it is called in a test: (how it is made, a part of its sentence).
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (bytes, "This file is empty."),

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from uuid import UUID
 
-import av
 import pytest
 
 from app import engine
 from app.adapters import media as adapter
-from app.adapters.media import SENTENCES, ChildMedia
-from app.adapters.media_child import sound
+from app.adapters.media import SENTENCES, ChildMedia, media
 from app.db import db
 from app.engine import testing
 from app.lib import child
 from app.videos.models import Video
+from tests.videos.bad_files import flood_behind_a_trickle
 from tests.videos.browsing import post_video
 from tests.videos.media_files import make_media
-from tests.videos.talks import files_of_runs
+from tests.videos.talks import again, files_of_runs, make_video, say_uploaded
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -39,34 +39,20 @@ DEEDS = {
 }
 
 
-@pytest.fixture
-def break_decoder(app, models, monkeypatch, tmp_path):
-    """Put a media child in place that is the real one but for one function; returns how, and how it is taken away."""
-
-    def use(media: ChildMedia, folder: Path) -> None:
-        monkeypatch.setitem(app.extensions, "throughline.media", media)
-        monkeypatch.setattr(adapter, "CHILD", folder)
-
-    real = adapter.CHILD
-    usual = {name: getattr(adapter, name) for name in ("COPY_SECONDS", "COPY_SECONDS_EACH")}
-
-    def do(place: str, deed: str) -> None:
-        module, _, function = PLACES[place].partition(".")
-        folder = Path(shutil.copytree(real, tmp_path / "broken", ignore=shutil.ignore_patterns("__pycache__")))
-        with (folder / f"{module}.py").open("a") as code:
-            code.write(f"\n\ndef {function}(**_):\n    {DEEDS[deed][0]}\n")
+@contextlib.contextmanager
+def broken(app, folder: Path, place: str, deed: str):
+    """Put a media child in place that is the real one but for one function."""
+    module, _, function = PLACES[place].partition(".")
+    shutil.copytree(adapter.CHILD, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    with (folder / f"{module}.py").open("a") as code:
+        code.write(f"\n\ndef {function}(**_):\n    {DEEDS[deed][0]}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(app.extensions, "throughline.media", TIGHT)
+        patch.setattr(adapter, "CHILD", folder)
         if place == "rendition":  # its time fits the length of the file
-            monkeypatch.setattr(adapter, "COPY_SECONDS", 2.0)
-            monkeypatch.setattr(adapter, "COPY_SECONDS_EACH", 0.0)
-        use(TIGHT, folder)
-
-    def mend() -> None:
-        for name, value in usual.items():
-            monkeypatch.setattr(adapter, name, value)
-        use(GOOD, real)
-
-    do.mend = mend
-    return do
+            patch.setattr(adapter, "COPY_SECONDS", 2.0)
+            patch.setattr(adapter, "COPY_SECONDS_EACH", 0.0)
+        yield
 
 
 def upload(browser, path: Path):
@@ -79,21 +65,21 @@ def found(answer) -> Video:
 
 @pytest.mark.parametrize("deed", DEEDS)
 @pytest.mark.parametrize("place", PLACES)
-def test_only_that_file_pays_and_the_next_one_is_made(app, alice, mails, break_decoder, tmp_path, place, deed):  # noqa: PLR0917
+def test_only_that_file_pays_and_the_next_one_is_made(app, alice, mails, models, monkeypatch, tmp_path, place, deed):  # noqa: PLR0917
     sentence = SENTENCES[DEEDS[deed][1]]
-    break_decoder(place, deed)
-    answer = upload(alice, make_media(tmp_path / "talk.mkv"))
+    monkeypatch.setitem(app.extensions, "throughline.media", GOOD)
+    with broken(app, tmp_path / "broken", place, deed):
+        answer = upload(alice, make_media(tmp_path / "talk.mkv"))
+        testing.drain(advance=True)
     if (place, deed) == ("poster", "eats memory"):  # whoever plays it would meet the same
         assert (answer.status_code, answer.json["message"]) == (422, sentence)
         assert list(db.session.scalars(db.select(Video))) == []
         assert engine.list_runs() == []
     else:
         assert answer.status_code == 201, answer.text
-        testing.drain(advance=True)
-        _check_what_is_left(alice, mails, answer, place, sentence)
+        _check_what_is_left(alice, mails, found(answer), place, sentence)
         assert files_of_runs(app) == []
 
-    break_decoder.mend()
     next_one = upload(alice, make_media(tmp_path / "next.mkv", seconds=3))
     assert next_one.status_code == 201, next_one.text
     testing.drain(advance=True)
@@ -103,13 +89,11 @@ def test_only_that_file_pays_and_the_next_one_is_made(app, alice, mails, break_d
     assert made.waveform
 
 
-def _check_what_is_left(browser, mails, answer, place: str, sentence: str) -> None:
-    video = found(answer)
+def _check_what_is_left(browser, mails, video: Video, place: str, sentence: str) -> None:
     failed = [run.workflow for run in engine.list_runs() if run.status in {"failed", "dead"}]
     if place == "pieces":
         assert (video.status, video.error_message) == ("failed", sentence)
         assert sentence in browser.get(f"/videos/{video.id}").text
-        assert "transcribe-video" in failed
     else:
         assert (video.status, video.error_message) == ("completed", None)
     assert bool(video.poster_key) == (place != "poster")
@@ -124,38 +108,21 @@ def _check_what_is_left(browser, mails, answer, place: str, sentence: str) -> No
     assert len(mails.sent) == 1  # about the transcript; what has no transcript to lose sends none
 
 
-class Packets:
-    """A container whose sound is decoded until a packet needs more memory than there is."""
-
-    def demux(self, _sound):
-        yield from (Packet([b"frame"]), Packet(av.error.InvalidDataError(1, "broken")), Packet([b"later"]))
-        yield Packet(av.error.MemoryError(12, "too large"))
-
-
-class Packet:
-    def __init__(self, decoded):
-        self.decoded = decoded
-
-    def decode(self):
-        if isinstance(self.decoded, Exception):
-            raise self.decoded
-        return self.decoded
-
-
-def test_sound_that_unpacks_to_too_much_is_refused_and_does_not_become_silence():
-    frames = sound._frames(Packets(), None)
-    assert [next(frames), next(frames)] == [b"frame", b"later"]  # what is broken is left out
-    with pytest.raises(MemoryError):
-        next(frames)
-
-
-def test_a_file_whose_rest_needs_too_much_memory_does_not_end_early():
-    class Cut(Packets):
-        def demux(self, _sound):
-            yield Packet([b"frame"])
-            raise av.error.MemoryError(12, "too large")
-
-    frames = sound._frames(Cut(), None)
-    assert next(frames) == b"frame"
-    with pytest.raises(MemoryError):
-        next(frames)
+@pytest.mark.parametrize(
+    ("seconds", "memory_bytes"),
+    [(7800, 250 << 20), (125, 2 << 30)],
+    ids=["more than there is memory for", "more than any program writes"],
+)
+def test_a_flood_of_sound_behind_a_trickle_is_refused_and_does_not_become_silence(  # noqa: PLR0917
+    app, alice, mails, models, monkeypatch, tmp_path, seconds, memory_bytes
+):
+    path = flood_behind_a_trickle(tmp_path / "talk.mkv", seconds)
+    limits = child.Limits(memory_bytes=memory_bytes)
+    monkeypatch.setitem(app.extensions, "throughline.media", ChildMedia(limits, longest_seconds=20_000))
+    length = media().probe(path).duration_seconds
+    assert length == pytest.approx(15 + seconds, abs=1), "what is tried at the upload is fine"
+    video = make_video(alice.user, tmp_path, source=path, duration_seconds=length, video_codec=None)
+    say_uploaded(video)
+    testing.drain(advance=True)
+    assert (again(video).status, again(video).error_message) == ("failed", SENTENCES["unpacks-too-large"])
+    assert files_of_runs(app) == []

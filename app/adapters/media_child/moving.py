@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import av
 from av.container import InputContainer
 from av.filter import Graph
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
+from . import decoding
 from .opening import open_media
 from .probing import check_pixels, find_picture, only
 
@@ -43,7 +43,7 @@ def look(path: str) -> Look | None:
     """Decode the first frame of the picture; None when there is none to be shown."""
     with open_media(path) as container:
         stream = _begin(container)
-        frame = next(_decoded(container, stream, TRIED_PACKETS), None)
+        frame = next(decoding.frames(container, stream, TRIED_PACKETS), None)
         if frame is None:
             return None
         check_pixels(frame.width, frame.height)
@@ -80,7 +80,7 @@ def frames(path: str, found: Look, seconds: float, longest_seconds: float) -> It
     """
     clock, shape, shown = _Clock(float(1 / found.rate)), _Shape(found), None
     with open_media(path) as container:
-        for frame in _decoded(container, _begin(container)):
+        for frame in decoding.frames(container, _begin(container)):
             check_pixels(frame.width, frame.height)
             before, at = clock.last, clock.place(frame)
             if at is None:
@@ -167,25 +167,3 @@ def _begin(container: InputContainer) -> Any:
     stream.thread_type = "NONE"  # closing while decoding threads are at work hung once in some seventy films
     only(container, stream)
     return stream
-
-
-def _decoded(container: InputContainer, stream: Any, most_packets: int = 1 << 62) -> Iterator[VideoFrame]:
-    packets = container.demux(stream)
-    for _ in range(most_packets):
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except MemoryError:
-            raise
-        except av.FFmpegError:  # what follows is missing; what the decoder has in hand is still to come
-            packet = None
-        try:
-            yield from packet.decode() if packet is not None else stream.codec_context.decode(None)
-        except MemoryError:  # a picture far larger than it is worth
-            raise
-        except (av.FFmpegError, ValueError):
-            continue
-        finally:
-            if packet is None:
-                packets = iter(())

@@ -8,11 +8,12 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 
+from . import decoding
 from .opening import open_media
 from .probing import check_pixels, find_picture
 
 WIDTH = 640
-TRIED_FRAMES = 30
+TRIED_FRAMES, TRIED_PACKETS = 30, 2_000
 DARK = 16  # mean brightness (of 255) under which a frame is taken for a fade from black
 
 
@@ -41,16 +42,11 @@ def _find_frame(path: str) -> VideoFrame | None:
             except av.FFmpegError:
                 container.seek(0)
         best = None
-        try:
-            for count, frame in enumerate(container.decode(stream)):
-                check_pixels(frame.width, frame.height)
-                best = frame
-                if count >= TRIED_FRAMES or _brightness(frame) > DARK:
-                    break
-        except MemoryError:  # a picture far larger than it is worth
-            raise
-        except (av.FFmpegError, ValueError):
-            pass
+        for count, frame in enumerate(decoding.frames(container, stream, TRIED_PACKETS)):
+            check_pixels(frame.width, frame.height)
+            best = frame
+            if count >= TRIED_FRAMES or _brightness(frame) > DARK:
+                break
         return best
 
 

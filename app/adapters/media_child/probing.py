@@ -12,7 +12,7 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from . import texts
+from . import decoding, texts
 from .opening import MediaError, has_magic, head, open_media
 
 TRIED_PACKETS = 100  # how many packets of sound are decoded to see whether the file is whole
@@ -117,7 +117,7 @@ def _duration(container: InputContainer, path: str, sound: AudioStream) -> float
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if tried < TRIED_PACKETS:
                 tried += 1
-                decoded += _decodes(packet)
+                decoded += decoding.decoded(packet) is not None
     except MemoryError:
         raise
     except av.FFmpegError as error:
@@ -139,16 +139,6 @@ def _check(packets: int, tried: int, decoded: int, end: float) -> None:
         raise MediaError("damaged", f"{tried - decoded} of {tried} packets could not be decoded")
     if not packets or end < SHORTEST_SECONDS:
         raise MediaError("zero-seconds")
-
-
-def _decodes(packet: av.packet.Packet[Any]) -> bool:
-    try:
-        packet.decode()
-    except MemoryError:  # an FFmpegError too: not damaged, but too large
-        raise
-    except (av.FFmpegError, ValueError):
-        return False
-    return True
 
 
 def _kind(container: InputContainer, path: str, *, has_picture: bool) -> tuple[str, str]:

@@ -20,6 +20,7 @@ import av
 from av.audio.frame import AudioFrame
 from av.container import InputContainer, OutputContainer
 
+from . import decoding
 from .moving import Look, frames, look
 from .opening import MediaError, open_media
 from .probing import find_picture, find_sound, only
@@ -196,7 +197,7 @@ class _Making:
             raise NotCopied("it is too short")
         for track in made.streams:
             made.seek(0)
-            if not any(_decodes(packet) for _, packet in zip(range(TRIED_PACKETS), made.demux(track), strict=False)):
+            if next(decoding.frames(made, track, TRIED_PACKETS), None) is None:
                 raise NotCopied("it cannot be decoded")
 
 
@@ -244,12 +245,3 @@ def _ordered(packets: Iterator[Any]) -> Iterator[Any]:
 def _timed(packets: list[Any]) -> Packets:
     for packet in packets:
         yield float(packet.dts * packet.time_base), packet
-
-
-def _decodes(packet: Any) -> bool:
-    try:
-        return bool(packet.decode())
-    except MemoryError:
-        raise
-    except (av.FFmpegError, ValueError):
-        return False

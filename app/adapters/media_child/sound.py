@@ -10,12 +10,15 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
 
+from . import decoding
 from .opening import MediaError, open_media
 from .probing import find_sound, only
 
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 GAP_SECONDS = 0.1  # smaller jumps in time are rounding, larger ones a hole that is filled with silence
 FILL_SECONDS = 10
+# Of one frame: whoever writes sound writes fractions of a second each, FLAC up to 65,535 samples.
+LONGEST_FRAME_SECONDS, MOST_FRAME_SAMPLES = 120, 1 << 24
 
 
 def samples(path: str, rate: int, longest_seconds: float) -> Iterator[Samples]:
@@ -24,6 +27,10 @@ def samples(path: str, rate: int, longest_seconds: float) -> Iterator[Samples]:
     Sample n of the whole stream belongs to second n / rate of the file: a late start and holes in the file's
     own times come out as silence. Packets that cannot be decoded are left out (their time becomes silence).
     Ends after `longest_seconds`.
+
+    Raises:
+        MediaError: `no-audio`; `unpacks-too-large`: one frame is far longer than any program writes them.
+        MemoryError: a part of it needs more memory than there is.
     """
     for block in _samples(path, rate, longest_seconds, "mono"):
         yield block[0]
@@ -70,7 +77,8 @@ def _blocks(container: InputContainer, rate: int, layout: str) -> Iterator[tuple
     sound.codec_context.thread_type = "AUTO"
     only(container, sound)
     resampler = _resampler(rate, layout)
-    for frame in _frames(container, sound):
+    for frame in decoding.frames(container, sound):
+        _check_length(frame)
         start = float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base else None
         frame.pts = None  # the resampler would fill holes in its own way
         try:
@@ -85,25 +93,14 @@ def _blocks(container: InputContainer, rate: int, layout: str) -> Iterator[tuple
         yield None, np.asarray(part.to_ndarray(), np.float32)
 
 
+def _check_length(frame: AudioFrame) -> None:
+    """Refuse what the resampler, when it has not the memory for it, would leave out without a word."""
+    if frame.samples > min(LONGEST_FRAME_SECONDS * frame.sample_rate, MOST_FRAME_SAMPLES):
+        raise MediaError("unpacks-too-large", f"{frame.samples} samples in one frame")
+
+
 def _resampler(rate: int, layout: str) -> av.AudioResampler:
     return av.AudioResampler(format="fltp", layout=layout, rate=rate)
-
-
-def _frames(container: InputContainer, sound: Any) -> Iterator[AudioFrame]:
-    packets = container.demux(sound)
-    while True:
-        try:
-            packet = next(packets)
-        except MemoryError:  # it is an FFmpegError too; the rest of such a file must not become silence
-            raise
-        except (StopIteration, av.FFmpegError):
-            return
-        try:
-            yield from packet.decode()
-        except MemoryError:
-            raise
-        except (av.FFmpegError, ValueError):
-            continue
 
 
 def _split(total: int, most: int) -> Iterator[int]:
