@@ -140,6 +140,26 @@ def test_a_paused_workflow_with_a_limit_keeps_it_when_it_is_resumed():
     assert advance.claim_batch("mine", 10) == []
 
 
+@pytest.mark.parametrize("by_hint", [False, True])
+def test_who_was_held_is_not_overtaken_before_upkeep_has_come_round(by_hint):
+    @workflow("limited", on="test/limited", concurrency=[Concurrency(1, key="event.data.key"), Concurrency(2)])
+    def limited(ctx, step):
+        pass
+
+    do(pause_workflow, "limited")
+    first = start("test/limited", key="x")
+    upkeep.run_pass()
+    assert get_run(first).held_by == "limited!paused"
+    do(resume_workflow, "limited")
+    second = start("test/limited", key="x")
+
+    claimed = advance.claim_one("mine", second) if by_hint else next(iter(advance.claim_batch("mine", 4)), None)
+    assert claimed is None or claimed[0].id == first
+    [(claimed, _)] = [claimed] if claimed else advance.claim_batch("mine", 4)  # it does not wait for upkeep either
+    assert claimed.id == first
+    assert advance.claim_batch("mine", 4) == []
+
+
 def test_a_held_run_of_a_paused_workflow_can_be_cancelled(plain):
     run_id = start()
     do(pause_workflow, "plain")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from app.engine import advance, store_upkeep, upkeep
 from app.engine.runtime import runtime
@@ -56,9 +56,10 @@ class Crashes(RuleBasedStateMachine):
             found = advance.claim_one("hinted", ids[number % len(ids)])
             self.open += [found] if found else []
 
-    @precondition(lambda self: self.open)
     @rule(number=st.integers(0, 9), fault=st.none() | chaos.faults())
     def advance(self, number, fault):
+        if not self.open:  # no precondition: what is drawn must not depend on what the clock has let happen
+            return
         claimed = self.open.pop(number % len(self.open))
         epoch, status = chaos.owner(claimed[0].id)
         is_mine = (epoch, status) == (claimed[0].epoch, "running")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from app.db import db
 from app.engine import (
@@ -235,13 +235,14 @@ class Flows(RuleBasedStateMachine):
             free = [limit_of(key) - used[key] for key in row.keys]
             assert not free or alike.index(row.id) < min(free), "a run was overtaken by one of the same key"
 
-    @precondition(lambda self: self.open)
     @rule(
         number=RUNS,
         fault=st.none() | chaos.faults(("others",), most=40) | chaos.faults(("crash", "lost", "others")),
         verb=st.sampled_from(["cancel", "cancel", "pause"]),
     )
     def advance(self, number, fault, verb):
+        if not self.open:  # no precondition: what is drawn must not depend on what the clock has let happen
+            return
         claimed = self.open.pop(number % len(self.open))
         self.target = (verb, claimed[0].id)
         known = self.cancelled
