@@ -37,24 +37,15 @@ SELECT key, key IN (SELECT workflow || '!paused' FROM pause),
 FROM unnest(%s::text[]) AS key, engine_now() AS at
 """
 
-# Nobody overtakes: the oldest runs of the key that are ready, whether they were set aside or not. Those of a workflow
-# that was paused are ready, too: whoever comes here is of the same one, and it goes on. (A claim asks once more.)
+# Nobody overtakes: the oldest runs of the key that are ready, whether they were set aside or not. So are those of a
+# workflow that was paused, until upkeep lets them go: whoever comes here is of the same one, and a claim asks again.
 _READY = "status = 'queued' AND (held_by IS NULL OR held_by IN (%(key)s, workflow || '!paused'))"
 OLDEST = f"""
-SELECT id, was_paused FROM (
-  (SELECT id, sort_at, held_by = workflow || '!paused' AS was_paused FROM run WHERE flow_a = %(key)s AND {_READY}
-   ORDER BY sort_at, id LIMIT %(limit)s)
+SELECT id FROM (
+  (SELECT id, sort_at FROM run WHERE flow_a = %(key)s AND {_READY} ORDER BY sort_at, id LIMIT %(limit)s)
   UNION ALL
-  (SELECT id, sort_at, held_by = workflow || '!paused' FROM run WHERE flow_b = %(key)s AND {_READY}
-   ORDER BY sort_at, id LIMIT %(limit)s)
+  (SELECT id, sort_at FROM run WHERE flow_b = %(key)s AND {_READY} ORDER BY sort_at, id LIMIT %(limit)s)
 ) AS ready ORDER BY sort_at, id LIMIT %(limit)s
-"""  # noqa: S608  (constant text)
-
-# Whose turn it is before upkeep has let the runs of their workflow go.
-LET_GO = f"""
-UPDATE run SET held_by = NULL WHERE id = ANY(ARRAY(
-  SELECT id FROM run WHERE id = ANY(%s) AND held_by = workflow || '!paused' AND {store.IS_NOT_PAUSED}
-  FOR UPDATE SKIP LOCKED))
 """  # noqa: S608  (constant text)
 
 # A key begins with the name of its workflow (registry.flow_key): so it goes along the index of candidates.
@@ -134,8 +125,6 @@ def admit(connection: Connection, wanted: list[Candidate], *, worker: str, lease
                 connection.execute(HOLD, {"key": key})
             else:
                 promote(connection, [key], free[key])
-        if set_aside := {run_id for found in next_up.values() for run_id, was_paused in found.items() if was_paused}:
-            connection.execute(LET_GO, [list(set_aside)])
     return claimed
 
 
@@ -172,9 +161,9 @@ def _lock(connection: Connection, keys: list[str]) -> list[str]:
         return [row[0] for row in connection.execute(f"{store_flows.LOCK} SKIP LOCKED", [keys]).fetchall()]
 
 
-def _oldest(connection: Connection, key: str, limit: int) -> dict[UUID, bool]:
-    """Return whose turn it is, and whether they are still set aside because their workflow was paused."""
-    return dict(connection.execute(OLDEST, {"key": key, "limit": max(limit, 0)}).fetchall())
+def _oldest(connection: Connection, key: str, limit: int) -> set[UUID]:
+    rows = connection.execute(OLDEST, {"key": key, "limit": max(limit, 0)}).fetchall()
+    return {row[0] for row in rows}
 
 
 def _limit(key: str) -> int:
